@@ -1,0 +1,54 @@
+// swift-tools-version: 6.2
+//  The targets of Martlet and what each may import: only downwards. There are no package
+//  dependencies; everything comes from this repository, the toolchain, or the C library.
+
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .swiftLanguageMode(.v6),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .executable(name: "martlet", targets: ["martlet"]),
+        .executable(name: "martlet-benchmark", targets: ["martlet-benchmark"]),
+        .library(name: "Martlet", targets: ["MartletServer"]),
+    ],
+    targets: [
+        .target(name: "CSystem"),
+        .target(name: "MartletBase", dependencies: ["CSystem"], swiftSettings: settings),
+        .target(
+            name: "MartletEngine", dependencies: ["MartletBase", "CSystem"],
+            swiftSettings: settings),
+        .target(
+            name: "MartletTransport", dependencies: ["MartletBase", "CSystem"],
+            swiftSettings: settings),
+        .target(
+            name: "MartletServer",
+            dependencies: ["MartletEngine", "MartletTransport", "MartletBase", "CSystem"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "martlet", dependencies: ["MartletServer", "MartletBase", "CSystem"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "martlet-benchmark", dependencies: ["MartletBase", "CSystem"],
+            path: "Benchmarks/Load", swiftSettings: settings),
+        .executableTarget(
+            name: "martlet-micro", dependencies: ["MartletEngine", "MartletBase", "CSystem"],
+            path: "Benchmarks/Micro", swiftSettings: settings),
+        .testTarget(name: "BaseTests", dependencies: ["MartletBase"], swiftSettings: settings),
+        .testTarget(
+            name: "EngineTests", dependencies: ["MartletEngine", "MartletBase"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "TransportTests", dependencies: ["MartletTransport", "MartletBase", "CSystem"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerTests", dependencies: ["MartletServer", "MartletEngine", "MartletBase"],
+            swiftSettings: settings),
+        .testTarget(name: "TidyTests", swiftSettings: settings),
+    ]
+)

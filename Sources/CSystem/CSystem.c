@@ -1,0 +1,90 @@
+//  The out-of-line part of CSystem.h: system calls without a C library wrapper, and the long
+//  double, which Swift has on x86 only.
+
+#include "CSystem.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+long syscall(long number, ...);
+
+void martlet_futex_wait(void *address, uint32_t expected) {
+    syscall(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, expected, NULL, NULL, 0);
+}
+
+void martlet_futex_wake(void *address, int32_t count) {
+    syscall(SYS_futex, address, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
+}
+
+int martlet_under_thread_sanitizer(void) {
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return 1;
+#endif
+#endif
+    return 0;
+}
+
+int martlet_long_double_parse(const char *text, size_t length, void *result16) {
+    char copy[256];
+    if (length == 0 || length >= sizeof(copy)) return 0;
+    // strtold skips leading blanks, which are not part of a number here.
+    if (text[0] == ' ' || (text[0] >= '\t' && text[0] <= '\r')) return 0;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    char *end = NULL;
+    errno = 0;
+    long double value = strtold(copy, &end);
+    if (end != copy + length) return 0;
+    if (errno == ERANGE && (value == HUGE_VALL || value == -HUGE_VALL || fpclassify(value) == FP_ZERO))
+        return 0;
+    if (isnan(value)) return 0;
+    memcpy(result16, &value, sizeof(value));
+    return 1;
+}
+
+int martlet_long_double_add(void *a16, const void *b16) {
+    long double a, b;
+    memcpy(&a, a16, sizeof(a));
+    memcpy(&b, b16, sizeof(b));
+    a += b;
+    memcpy(a16, &a, sizeof(a));
+    return isfinite(a) ? 1 : 0;
+}
+
+void martlet_long_double_from_double(double value, void *result16) {
+    long double wide = value;
+    memcpy(result16, &wide, sizeof(wide));
+}
+
+void martlet_long_double_from_integer(int64_t value, void *result16) {
+    long double wide = value;
+    memcpy(result16, &wide, sizeof(wide));
+}
+
+int martlet_long_double_format(const void *value16, char *buffer, size_t capacity) {
+    long double value;
+    memcpy(&value, value16, sizeof(value));
+    int length = snprintf(buffer, capacity, "%.17Lf", value);
+    if (length <= 0 || (size_t)length >= capacity) return 0;
+    if (strchr(buffer, '.') != NULL) {
+        while (buffer[length - 1] == '0') length--;
+        if (buffer[length - 1] == '.') length--;
+    }
+    if (length == 2 && buffer[0] == '-' && buffer[1] == '0') {
+        buffer[0] = '0';
+        length = 1;
+    }
+    return length;
+}
+
+int martlet_double_format_17g(double value, char *buffer, size_t capacity) {
+    int length = snprintf(buffer, capacity, "%.17g", value);
+    return length > 0 && (size_t)length < capacity ? length : 0;
+}

@@ -1,0 +1,108 @@
+//  What Swift cannot import from the C library by itself, and the few intrinsics it lacks.
+//
+//  Glibc's Swift module has no epoll and no accept4; their declarations come from the system's
+//  own headers here. `_GNU_SOURCE` stays undefined: with it, `fd_set` clashes with Glibc's module.
+
+#ifndef MARTLET_CSYSTEM_H
+#define MARTLET_CSYSTEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+// Declared here because <sys/socket.h> hides it without _GNU_SOURCE.
+int accept4(int fd, struct sockaddr *_Nullable address, socklen_t *_Nullable length, int flags);
+
+// Brings the cache line of `address` close. Any address is legal, mapped or not.
+static inline void martlet_prefetch(const void *_Nullable address) {
+    __builtin_prefetch(address, 0, 3);
+}
+
+// A hint to the processor that this is a spin loop.
+static inline void martlet_spin_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+// Bit i of the result is set when tags[i] == tag, for 16 tags.
+static inline uint32_t martlet_match16(const void *_Nonnull tags, uint8_t tag) {
+    typedef uint8_t vector __attribute__((vector_size(16), aligned(1)));
+    vector group = *(const vector *)tags;
+#if defined(__x86_64__)
+    typedef char signed_vector __attribute__((vector_size(16)));
+    vector wanted = {tag, tag, tag, tag, tag, tag, tag, tag,
+                     tag, tag, tag, tag, tag, tag, tag, tag};
+    return (uint32_t)__builtin_ia32_pmovmskb128((signed_vector)(group == wanted));
+#else
+    uint32_t mask = 0;
+    for (int i = 0; i < 16; i++) mask |= (uint32_t)(group[i] == tag) << i;
+    return mask;
+#endif
+}
+
+// Atomic accesses to words inside raw memory: tags and slots that another thread may read as a
+// hint, futex words, counters. Orders are named; there are no others.
+static inline uint64_t martlet_load_relaxed_64(const void *_Nonnull address) {
+    return __atomic_load_n((const uint64_t *)address, __ATOMIC_RELAXED);
+}
+static inline void martlet_store_relaxed_64(void *_Nonnull address, uint64_t value) {
+    __atomic_store_n((uint64_t *)address, value, __ATOMIC_RELAXED);
+}
+static inline uint8_t martlet_load_relaxed_8(const void *_Nonnull address) {
+    return __atomic_load_n((const uint8_t *)address, __ATOMIC_RELAXED);
+}
+static inline void martlet_store_relaxed_8(void *_Nonnull address, uint8_t value) {
+    __atomic_store_n((uint8_t *)address, value, __ATOMIC_RELAXED);
+}
+static inline uint64_t martlet_load_acquire_64(const void *_Nonnull address) {
+    return __atomic_load_n((const uint64_t *)address, __ATOMIC_ACQUIRE);
+}
+static inline void martlet_store_release_64(void *_Nonnull address, uint64_t value) {
+    __atomic_store_n((uint64_t *)address, value, __ATOMIC_RELEASE);
+}
+static inline uint64_t martlet_add_relaxed_64(void *_Nonnull address, uint64_t value) {
+    return __atomic_fetch_add((uint64_t *)address, value, __ATOMIC_RELAXED);
+}
+static inline uint32_t martlet_load_relaxed_32(const void *_Nonnull address) {
+    return __atomic_load_n((const uint32_t *)address, __ATOMIC_RELAXED);
+}
+static inline uint32_t martlet_exchange_acquire_32(void *_Nonnull address, uint32_t value) {
+    return __atomic_exchange_n((uint32_t *)address, value, __ATOMIC_ACQUIRE);
+}
+static inline uint32_t martlet_exchange_release_32(void *_Nonnull address, uint32_t value) {
+    return __atomic_exchange_n((uint32_t *)address, value, __ATOMIC_RELEASE);
+}
+static inline int martlet_compare_exchange_acquire_32(
+    void *_Nonnull address, uint32_t expected, uint32_t desired) {
+    return __atomic_compare_exchange_n((uint32_t *)address, &expected, desired, 0,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+// Sleeps while *address == expected, or wakes up to `count` sleepers. Process-private.
+void martlet_futex_wait(void *_Nonnull address, uint32_t expected);
+void martlet_futex_wake(void *_Nonnull address, int32_t count);
+
+// 1 when this build runs under the thread sanitizer, which does not see futexes.
+int martlet_under_thread_sanitizer(void);
+
+// The C library's long double, which INCRBYFLOAT and HINCRBYFLOAT are defined by.
+//
+// Parses all `length` bytes at `text` as a long double; 0 when they are not one number, or it is
+// not finite or out of range.
+int martlet_long_double_parse(const char *_Nonnull text, size_t length, void *_Nonnull result16);
+// Adds *b to *a, both long doubles of 16 bytes; 0 when the sum is not finite.
+int martlet_long_double_add(void *_Nonnull a16, const void *_Nonnull b16);
+void martlet_long_double_from_double(double value, void *_Nonnull result16);
+void martlet_long_double_from_integer(int64_t value, void *_Nonnull result16);
+// Writes the number with 17 decimals and no trailing zeros to `buffer`; returns its length, or 0
+// when it does not fit.
+int martlet_long_double_format(const void *_Nonnull value16, char *_Nonnull buffer, size_t capacity);
+
+// printf's "%.17g" of a double: Swift's C import has no variadic functions.
+int martlet_double_format_17g(double value, char *_Nonnull buffer, size_t capacity);
+
+#endif

@@ -1,0 +1,79 @@
+# Martlet's tasks. `make help` lists them.
+
+SWIFT ?= swift
+PREFIX ?= /usr/local
+PORT ?= 6379
+# Minutes that `make soak` runs.
+MINUTES ?= 30
+# Commands that `make fuzz` sends per oracle, and its seed (0: a new one each time).
+COMMANDS ?= 200000
+SEED ?= 0
+PYTEST = .venv/bin/python -m pytest -p no:cacheprovider -q
+SWIFT_SOURCES = Sources Tests Benchmarks Package.swift
+
+.PHONY: help build run test swift-tests wire-tests bench install lint format fuzz soak tsan asan clean
+
+help:
+	@echo "make run               build and serve 127.0.0.1:$(PORT), in memory only"
+	@echo "make test              install what the tests need and run all of them"
+	@echo "make bench             measure against Debian's redis-server"
+	@echo "make install PREFIX=   install the server under PREFIX ($(PREFIX))"
+	@echo "make lint              swift format lint --strict; 'make format' repairs"
+	@echo "make fuzz              long differential and mutation fuzzing (COMMANDS=, SEED=)"
+	@echo "make soak              mixed load with the checkers running (MINUTES=)"
+	@echo "make tsan, make asan   the tests under the thread and the address sanitizer"
+
+# One file that starts on a machine without Swift: hence the static runtime.
+build:
+	@command -v $(SWIFT) >/dev/null || { \
+	    echo "make: '$(SWIFT)' not found: install a Swift 6.2 (or newer) toolchain" >&2; exit 1; }
+	$(SWIFT) build -c release --static-swift-stdlib --product martlet
+
+run: build
+	@echo "Serving 127.0.0.1:$(PORT); nothing is written to disk; Ctrl-C ends it."
+	.build/release/martlet --bind 127.0.0.1 --port $(PORT)
+
+test:
+	@Tests/run-tests
+
+# A scratch path of its own: -enable-testing would otherwise rebuild the release binary each time.
+swift-tests:
+	$(SWIFT) test -c release -Xswiftc -enable-testing --disable-xctest --scratch-path .build-tests
+
+wire-tests:
+	$(PYTEST) Tests/Wire
+
+bench:
+	$(SWIFT) build -c release --static-swift-stdlib --product martlet
+	$(SWIFT) build -c release --static-swift-stdlib --product martlet-benchmark
+	Benchmarks/compare
+
+install: build
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/doc/martlet"
+	install -m 755 .build/release/martlet "$(DESTDIR)$(PREFIX)/bin/martlet"
+	install -m 644 LICENSE README.md protocol.md "$(DESTDIR)$(PREFIX)/share/doc/martlet/"
+	@echo "Installed $(DESTDIR)$(PREFIX)/bin/martlet"
+
+lint:
+	$(SWIFT) format lint --strict --recursive $(SWIFT_SOURCES)
+
+format:
+	$(SWIFT) format format --in-place --recursive $(SWIFT_SOURCES)
+
+fuzz: build
+	@Tests/install-tools
+	.venv/bin/python Tests/Wire/differential.py --commands $(COMMANDS) --seed $(SEED) --oracle all
+	.venv/bin/python Tests/Wire/mutation.py --frames 1000000 --seed $(SEED)
+
+soak: build
+	@Tests/install-tools
+	.venv/bin/python Tests/Wire/soak.py --minutes $(MINUTES)
+
+tsan:
+	$(SWIFT) test --sanitize=thread --disable-xctest --scratch-path .build-tsan
+
+asan:
+	$(SWIFT) test --sanitize=address --disable-xctest --scratch-path .build-asan
+
+clean:
+	rm -rf .build .build-tests .build-tsan .build-asan

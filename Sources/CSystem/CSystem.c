@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,10 @@ void martlet_futex_wake(void *address, int32_t count) {
     syscall(SYS_futex, address, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
 }
 
+ssize_t martlet_random(void *address, size_t count) {
+    return getrandom(address, count, 0);
+}
+
 int martlet_under_thread_sanitizer(void) {
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -32,7 +37,8 @@ int martlet_under_thread_sanitizer(void) {
 }
 
 int martlet_long_double_parse(const char *text, size_t length, void *result16) {
-    char copy[256];
+    // As long as the longest number the format below writes.
+    char copy[5 * 1024];
     if (length == 0 || length >= sizeof(copy)) return 0;
     // strtold skips leading blanks, which are not part of a number here.
     if (text[0] == ' ' || (text[0] >= '\t' && text[0] <= '\r')) return 0;

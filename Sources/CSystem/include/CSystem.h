@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 // Declared here because <sys/socket.h> hides it without _GNU_SOURCE.
 int accept4(int fd, struct sockaddr *_Nullable address, socklen_t *_Nullable length, int flags);
@@ -86,13 +87,16 @@ static inline int martlet_compare_exchange_acquire_32(
 void martlet_futex_wait(void *_Nonnull address, uint32_t expected);
 void martlet_futex_wake(void *_Nonnull address, int32_t count);
 
+// Up to `count` random bytes from the system; their number, or -1 with errno set.
+ssize_t martlet_random(void *_Nonnull address, size_t count);
+
 // 1 when this build runs under the thread sanitizer, which does not see futexes.
 int martlet_under_thread_sanitizer(void);
 
 // The C library's long double, which INCRBYFLOAT and HINCRBYFLOAT are defined by.
 //
 // Parses all `length` bytes at `text` as a long double; 0 when they are not one number, or it is
-// not finite or out of range.
+// not a number or out of range. Infinities pass: the sum is refused.
 int martlet_long_double_parse(const char *_Nonnull text, size_t length, void *_Nonnull result16);
 // Adds *b to *a, both long doubles of 16 bytes; 0 when the sum is not finite.
 int martlet_long_double_add(void *_Nonnull a16, const void *_Nonnull b16);

@@ -1,0 +1,456 @@
+//  Integers and doubles from and to decimal bytes, by the rules that clients know from Redis.
+//
+//  Reading is strict: all bytes, one spelling. Integers are on the hot path both ways; doubles are
+//  quick when they have few digits, and right always.
+
+import CSystem
+import Glibc
+
+// MARK: - Integers from bytes
+
+extension ByteView {
+    /// The byte at an index known to be inside.
+    @inlinable @inline(__always)
+    func unchecked(_ index: Int) -> UInt8 {
+        assert(index >= 0 && index < count)
+        return unsafe address.load(fromByteOffset: index, as: UInt8.self)
+    }
+
+    /// The integer that all of these bytes spell, or nil.
+    ///
+    /// One spelling per number: no plus sign, no blanks, no leading zeros, no `-0`. A value that
+    /// reads back as the same bytes can be stored as an integer.
+    @inlinable
+    package func parseInteger() -> Int64? {
+        if count == 0 || count > 20 { return nil }
+        let isNegative = unchecked(0) == 0x2D
+        let digits = isNegative ? slice(1, count) : self
+        guard let magnitude = digits.parseMagnitude() else { return nil }
+        if isNegative {
+            if magnitude == 0 || magnitude > 1 << 63 { return nil }
+            return 0 &- Int64(truncatingIfNeeded: magnitude)
+        }
+        return magnitude < 1 << 63 ? Int64(truncatingIfNeeded: magnitude) : nil
+    }
+
+    /// The unsigned integer that all of these bytes spell, by the same strict rules, or nil.
+    @inlinable
+    package func parseUnsigned() -> UInt64? {
+        if count < 20 { return parseMagnitude() }
+        if count > 20 { return nil }
+        // Twenty digits are the only length that can overflow.
+        guard let head = slice(0, 19).parseMagnitude() else { return nil }
+        let digit = UInt64(unchecked(19) &- 0x30)
+        if digit > 9 { return nil }
+        let (tenfold, isTooBig) = head.multipliedReportingOverflow(by: 10)
+        let (value, isTooBigNow) = tenfold.addingReportingOverflow(digit)
+        return isTooBig || isTooBigNow ? nil : value
+    }
+
+    /// Up to 19 digits, which always fit, without a leading zero.
+    @inlinable @inline(__always)
+    func parseMagnitude() -> UInt64? {
+        if count == 0 || count > 19 { return nil }
+        var value = UInt64(unchecked(0) &- 0x30)
+        if value > 9 || (value == 0 && count > 1) { return nil }
+        var index = 1
+        while index < count {
+            let digit = UInt64(unchecked(index) &- 0x30)
+            if digit > 9 { return nil }
+            value = value &* 10 &+ digit
+            index &+= 1
+        }
+        return value
+    }
+
+    /// The unsigned integer that these bytes spell for C's `strtoull`: leading zeros, blanks and a
+    /// plus sign are allowed. Stream IDs and SCAN cursors are read so.
+    package func parseUnsignedLoosely() -> UInt64? {
+        var start = 0
+        while start < count && isBlank(self[start]) { start += 1 }
+        if start < count && self[start] == UInt8(ascii: "+") { start += 1 }
+        if start == count { return nil }
+        var value: UInt64 = 0
+        for index in start..<count {
+            let digit = UInt64(self[index] &- 0x30)
+            if digit > 9 { return nil }
+            let (tenfold, isTooBig) = value.multipliedReportingOverflow(by: 10)
+            let (sum, isTooBigNow) = tenfold.addingReportingOverflow(digit)
+            if isTooBig || isTooBigNow { return nil }
+            value = sum
+        }
+        return value
+    }
+}
+
+/// Whether C's `isspace` holds for the byte.
+@inlinable @inline(__always)
+package func isBlank(_ byte: UInt8) -> Bool {
+    byte == 0x20 || (byte >= 0x09 && byte <= 0x0D)
+}
+
+// MARK: - Integers to bytes
+
+/// The number of decimal digits of `value`, 1 for zero.
+@inlinable @inline(__always)
+package func decimalDigitCount(_ value: UInt64) -> Int {
+    var count = 1
+    var rest = value
+    while true {
+        if rest < 10 { return count }
+        if rest < 100 { return count &+ 1 }
+        if rest < 1_000 { return count &+ 2 }
+        if rest < 10_000 { return count &+ 3 }
+        rest /= 10_000
+        count &+= 4
+    }
+}
+
+/// Writes the `digits` decimal digits of `value` at `address`.
+///
+/// - Precondition: `digits == decimalDigitCount(value)`, and `address` is writable for as many bytes.
+@inlinable @inline(__always)
+package func writeDecimal(_ value: UInt64, digits: Int, to address: UnsafeMutableRawPointer) {
+    let pairs: StaticString = """
+        00010203040506070809101112131415161718192021222324252627282930313233343536373839\
+        40414243444546474849505152535455565758596061626364656667686970717273747576777879\
+        8081828384858687888990919293949596979899
+        """
+    let table = unsafe UnsafeRawPointer(pairs.utf8Start)
+    var rest = value
+    var end = digits
+    // Two digits a division: it is the slow part.
+    while rest >= 100 {
+        let pair = Int(truncatingIfNeeded: rest % 100)
+        rest /= 100
+        end &-= 2
+        unsafe address.storeBytes(
+            of: table.loadUnaligned(fromByteOffset: pair &* 2, as: UInt16.self),
+            toByteOffset: end, as: UInt16.self)
+    }
+    if rest >= 10 {
+        let pair = Int(truncatingIfNeeded: rest)
+        unsafe address.storeBytes(
+            of: table.loadUnaligned(fromByteOffset: pair &* 2, as: UInt16.self), as: UInt16.self)
+    } else {
+        unsafe address.storeBytes(of: UInt8(truncatingIfNeeded: rest) &+ 0x30, as: UInt8.self)
+    }
+}
+
+extension ByteBuffer {
+    /// Appends the integer in decimal.
+    @inlinable @inline(__always)
+    package mutating func append(decimal value: Int64) {
+        if value < 0 { append(0x2D as UInt8) }
+        append(unsignedDecimal: value.magnitude)
+    }
+
+    /// Appends the integer in decimal.
+    @inlinable @inline(__always)
+    package mutating func append(unsignedDecimal value: UInt64) {
+        if value < 10 {
+            append(UInt8(truncatingIfNeeded: value) &+ 0x30)
+            return
+        }
+        let digits = decimalDigitCount(value)
+        unsafe writeDecimal(value, digits: digits, to: writable(digits))
+        commit(digits)
+    }
+}
+
+// MARK: - Doubles from bytes
+
+extension ByteView {
+    /// The double that all of these bytes spell for C's `strtod`, or nil.
+    ///
+    /// Infinities (`inf`, `+inf`, `-Infinity`, in any case) and hexadecimal floats are numbers;
+    /// `nan`, leading blanks, and decimals beyond the range of a double, great or small, are not.
+    package func parseDouble() -> Double? {
+        if let value = parseShortDecimal() { return value }
+        if isEmpty || isBlank(self[0]) { return nil }
+        return unsafe withUnsafeTemporaryAllocation(
+            of: CChar.self, capacity: count + 1
+        ) { copy -> Double? in
+            guard let base = copy.baseAddress else { return nil }
+            unsafe memcpy(base, address, count)
+            unsafe base[count] = 0
+            var end: UnsafeMutablePointer<CChar>?
+            errno = 0
+            let value = unsafe strtod(base, &end)
+            if unsafe end != base + count || value.isNaN { return nil }
+            if errno == ERANGE && (value.isInfinite || value.isZero) { return nil }
+            return value
+        }
+    }
+
+    /// A decimal of at most 15 digits whose power of ten is exact, or nil: then one rounding
+    /// division or multiplication gives the nearest double.
+    ///
+    /// - Source: Clinger, How to Read Floating Point Numbers Accurately, 1990.
+    private func parseShortDecimal() -> Double? {
+        var index = 0
+        let isNegative = !isEmpty && self[0] == UInt8(ascii: "-")
+        if isNegative { index = 1 }
+        // 15 digits, a point: longer ones are left to strtod.
+        if count - index > 16 { return nil }
+        var digits: Int64 = 0
+        var digitCount = 0
+        var decimals = 0
+        var hasPoint = false
+        while index < count {
+            let byte = self[index]
+            if byte &- 0x30 <= 9 {
+                digits = digits * 10 + Int64(byte &- 0x30)
+                digitCount += 1
+                if hasPoint { decimals += 1 }
+            } else if byte == UInt8(ascii: ".") && !hasPoint {
+                hasPoint = true
+            } else {
+                return nil
+            }
+            index += 1
+        }
+        if digitCount == 0 || digitCount > 15 { return nil }
+        let value = Double(digits) / exactPowerOfTen(decimals)
+        return isNegative ? -value : value
+    }
+}
+
+/// Ten to the `exponent`, exactly.
+///
+/// - Precondition: `0 <= exponent <= 22`; the next power is not a double.
+private func exactPowerOfTen(_ exponent: Int) -> Double {
+    assert(exponent >= 0 && exponent <= 22)
+    var power = 1.0
+    for _ in 0..<exponent { power *= 10 }
+    return power
+}
+
+// MARK: - Doubles to bytes
+
+extension ByteBuffer {
+    /// Appends the shortest decimal that reads back as `value`, in the layout of Redis 7.2 and
+    /// later: `3`, `0.5`, `1e+100`, `1.5e-7`, `inf`, `-inf`, `nan`, `-0`.
+    package mutating func append(double value: Double) {
+        if appendUnlessDecimal(value) { return }
+        // Whole numbers in this range print as integers, whatever their length; both ends are
+        // powers of two, so the conversion is exact.
+        if value.magnitude <= 0x1p62, value == value.rounded(.towardZero) {
+            append(decimal: Int64(value))
+            return
+        }
+        if value < 0 { append(UInt8(ascii: "-")) }
+        append(ShortestDecimal(value.magnitude))
+    }
+
+    /// Appends `value` with 17 significant digits, C's `%.17g`: the layout of Redis 7.0.
+    package mutating func append(doubleInSeventeenDigits value: Double) {
+        if appendUnlessDecimal(value) { return }
+        let written = unsafe martlet_double_format_17g(
+            value, writable(32).assumingMemoryBound(to: CChar.self), 32)
+        assert(written > 0)
+        commit(Int(written))
+    }
+
+    /// Appends what has no digits, or zero; false when `value` is none of them.
+    private mutating func appendUnlessDecimal(_ value: Double) -> Bool {
+        if value.isNaN {
+            append("nan" as StaticString)
+        } else if value.isInfinite {
+            append(value < 0 ? "-inf" : "inf" as StaticString)
+        } else if value.isZero {
+            append(value.sign == .minus ? "-0" : "0" as StaticString)
+        } else {
+            return false
+        }
+        return true
+    }
+
+    /// Appends the digits in one of three layouts:
+    ///
+    ///     1. 123e4     -> 1230000      a whole number, at most seven zeros behind the digits
+    ///     2. 12345e-3  -> 12.345       a point within or before the digits; at most six decimals, or
+    ///        12345e-9  -> 1.2345e-5    a leading digit that is worth from 0.001 to 1 000
+    ///     3. 123e40    -> 1.23e+42     all others
+    ///
+    /// Redis took these rules from its conversion library; clients and tests compare the bytes.
+    private mutating func append(_ decimal: ShortestDecimal) {
+        let count = decimalDigitCount(decimal.digits)
+        let exponent = decimal.exponent
+        let leading = exponent + count - 1
+        if exponent >= 0 && leading.magnitude < count + 7 {
+            append(unsignedDecimal: decimal.digits)
+            appendZeros(exponent)
+        } else if exponent < 0 && (exponent > -7 || leading.magnitude < 4) {
+            let whole = count + exponent
+            if whole <= 0 {
+                append("0." as StaticString)
+                appendZeros(-whole)
+                append(unsignedDecimal: decimal.digits)
+            } else {
+                append(digits: decimal.digits, count: count, pointAfter: whole)
+            }
+        } else {
+            if count == 1 {
+                append(unsignedDecimal: decimal.digits)
+            } else {
+                append(digits: decimal.digits, count: count, pointAfter: 1)
+            }
+            append(leading < 0 ? "e-" : "e+" as StaticString)
+            append(unsignedDecimal: UInt64(leading.magnitude))
+        }
+    }
+
+    private mutating func appendZeros(_ zeros: Int) {
+        for _ in 0..<zeros { append(UInt8(ascii: "0")) }
+    }
+
+    /// Appends `digits` with a point behind the first `whole` of them.
+    private mutating func append(digits: UInt64, count: Int, pointAfter whole: Int) {
+        assert(whole > 0 && whole < count)
+        let start = unsafe writable(count + 1)
+        // All digits one place to the right, then the whole ones back over the gap.
+        unsafe writeDecimal(digits, digits: count, to: start + 1)
+        unsafe memmove(start, start + 1, whole)
+        unsafe start.storeBytes(of: UInt8(ascii: "."), toByteOffset: whole, as: UInt8.self)
+        commit(count + 1)
+    }
+}
+
+/// `digits * 10^exponent`: the fewest digits that read back as one double, and nearest to it.
+private struct ShortestDecimal {
+    var digits: UInt64
+    var exponent: Int
+
+    /// - Precondition: `value` is finite and greater than zero.
+    init(_ value: Double) {
+        assert(value > 0 && value.isFinite)
+        if let (digits, decimals) = Self.fewDecimals(value) {
+            self.digits = digits
+            exponent = -decimals
+        } else {
+            (digits, exponent) = Self.described(value)
+        }
+        while digits % 10 == 0 {
+            digits /= 10
+            exponent += 1
+        }
+    }
+
+    /// The digits of prices, averages and coordinates: at most 15 digits, at most nine of them
+    /// behind the point.
+    ///
+    /// Decimals of 15 digits are all different doubles. So if one of them, rounded correctly, is
+    /// `value`, no other of at most 15 digits is, and with its zeros cut off it is the shortest.
+    private static func fewDecimals(_ value: Double) -> (digits: UInt64, decimals: Int)? {
+        if value >= 1e15 { return nil }
+        var power = 1.0
+        for decimals in 1...9 {
+            power *= 10
+            let digits = (value * power).rounded()
+            if digits >= 1e15 { return nil }
+            if digits / power == value { return (UInt64(digits), decimals) }
+        }
+        return nil
+    }
+
+    /// The digits of Swift's own description, which is the shortest and nearest one; it can allocate.
+    private static func described(_ value: Double) -> (digits: UInt64, exponent: Int) {
+        var digits: UInt64 = 0
+        var exponent = 0
+        var hasPoint = false
+        var text = value.description.utf8[...]
+        while let byte = text.popFirst() {
+            if byte == UInt8(ascii: ".") {
+                hasPoint = true
+            } else if byte == UInt8(ascii: "e") {
+                exponent += Int(Substring(text)) ?? 0
+                break
+            } else {
+                // At most 17 digits, and a zero behind the point of a whole number.
+                digits = digits * 10 + UInt64(byte - 0x30)
+                if hasPoint { exponent -= 1 }
+            }
+        }
+        return (digits, exponent)
+    }
+}
+
+// MARK: - Long doubles
+
+/// The C library's long double, in which INCRBYFLOAT and HINCRBYFLOAT add.
+///
+/// With a 64-bit mantissa 0.1 + 0.2 prints as 0.3, and clients see the difference. Swift has such a
+/// type on x86 only.
+///
+/// - Memory: 16 bytes, trivially copied.
+package struct LongDouble: Sendable {
+    private var storage: (UInt64, UInt64) = (0, 0)
+
+    package init(_ value: Double) {
+        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            guard let base = bytes.baseAddress else { return }
+            unsafe martlet_long_double_from_double(value, base)
+        }
+    }
+
+    package init(_ value: Int64) {
+        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            guard let base = bytes.baseAddress else { return }
+            unsafe martlet_long_double_from_integer(value, base)
+        }
+    }
+
+    /// The number that all of `text` spells for C's `strtold`, infinities included; nil for `nan`,
+    /// leading blanks, anything else, and for what is out of range.
+    package init?(parsing text: ByteView) {
+        let isNumber = unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            guard let base = bytes.baseAddress else { return false }
+            let characters = unsafe text.address.assumingMemoryBound(to: CChar.self)
+            return unsafe martlet_long_double_parse(characters, text.count, base) != 0
+        }
+        if !isNumber { return nil }
+    }
+
+    /// The sum, or nil when it is infinite or not a number.
+    package func adding(_ other: LongDouble) -> LongDouble? {
+        var sum = self
+        let isFinite = unsafe withUnsafeMutableBytes(of: &sum.storage) { left in
+            unsafe withUnsafeBytes(of: other.storage) { right in
+                guard let left = left.baseAddress, let right = right.baseAddress else {
+                    return false
+                }
+                return unsafe martlet_long_double_add(left, right) != 0
+            }
+        }
+        return isFinite ? sum : nil
+    }
+
+    /// Writes the decimal form to `buffer`; 0 when it does not fit.
+    fileprivate func format(_ buffer: UnsafeMutableBufferPointer<CChar>) -> Int {
+        unsafe withUnsafeBytes(of: storage) { bytes in
+            guard let base = bytes.baseAddress, let start = buffer.baseAddress else { return 0 }
+            return unsafe Int(martlet_long_double_format(base, start, buffer.count))
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// Appends `value` with up to 17 decimals and no trailing zeros, never with an exponent.
+    package mutating func append(longDouble value: LongDouble) {
+        // Nearly all fit the first; the greatest takes 4 951 bytes.
+        for capacity in [64, Limits.longDoubleBytesMax] {
+            let written = unsafe withUnsafeTemporaryAllocation(
+                of: CChar.self, capacity: capacity
+            ) { scratch in
+                let written = unsafe value.format(scratch)
+                if written > 0, let start = scratch.baseAddress {
+                    unsafe append(ByteView(UnsafeRawPointer(start), count: written))
+                }
+                return written
+            }
+            if written > 0 { return }
+        }
+        assertionFailure("the greatest long double fits")
+    }
+}

@@ -145,7 +145,7 @@ func `a pattern matches what Redis says it matches`(
         #expect(answer == expected, "\(text) \(pattern) \(ignoringCase), seed \(seed)")
         if answer != expected { return }
     }
-    #expect(hits > 500, "the test sees matches, too")
+    #expect(hits > 200, "the test sees matches, too")
 }
 
 @Test func `CVE-2022-36021: many stars do not cost exponential time`() {

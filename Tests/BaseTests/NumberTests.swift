@@ -235,6 +235,8 @@ func `what is not a long double is refused`(text: String) {
             if let double = view.parseDouble() { #expect(!double.isNaN, "seed \(seed)") }
             _ = view.parseUnsignedLoosely()
             _ = LongDouble(parsing: view)
+            _ = view.parseMemorySize()
+            _ = view.parsePercentage()
             _ = keySlot(of: view)
             _ = view.matches(view)
         }

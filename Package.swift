@@ -33,8 +33,11 @@ let package = Package(
         .executableTarget(
             name: "martlet", dependencies: ["MartletServer", "MartletBase", "CSystem"],
             swiftSettings: settings),
+        .target(
+            name: "LoadGenerator", dependencies: ["MartletBase", "CSystem"],
+            path: "Benchmarks/LoadGenerator", swiftSettings: settings),
         .executableTarget(
-            name: "martlet-benchmark", dependencies: ["MartletBase", "CSystem"],
+            name: "martlet-benchmark", dependencies: ["LoadGenerator"],
             path: "Benchmarks/Load", swiftSettings: settings),
         .executableTarget(
             name: "martlet-micro", dependencies: ["MartletEngine", "MartletBase", "CSystem"],
@@ -49,6 +52,8 @@ let package = Package(
         .testTarget(
             name: "ServerTests", dependencies: ["MartletServer", "MartletEngine", "MartletBase"],
             swiftSettings: settings),
+        .testTarget(
+            name: "BenchmarkTests", dependencies: ["LoadGenerator"], swiftSettings: settings),
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]
 )

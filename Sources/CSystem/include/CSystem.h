@@ -8,12 +8,17 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 // Declared here because <sys/socket.h> hides it without _GNU_SOURCE.
 int accept4(int fd, struct sockaddr *_Nullable address, socklen_t *_Nullable length, int flags);
+
+// Likewise for <sched.h>. The thread `thread`, or the caller for 0, runs only on the CPUs in the
+// set; threads and processes it starts later inherit that.
+int sched_setaffinity(pid_t thread, size_t bytes, const cpu_set_t *_Nonnull set);
 
 // Brings the cache line of `address` close. Any address is legal, mapped or not.
 static inline void martlet_prefetch(const void *_Nullable address) {

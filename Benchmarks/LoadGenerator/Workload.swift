@@ -1,0 +1,116 @@
+//  The workloads known by name. A new one is a line in the table.
+//
+//  Keys of different types have different prefixes, so that workloads run one after the other on
+//  the same server without WRONGTYPE.
+
+/// A named mix of operations, and what must be there before they run.
+package struct Workload: Sendable {
+    package let name: String
+    package let summary: String
+    package let commands: [WeightedCommand]
+    /// Sent once for every key of the key space before the workload; nil when nothing is needed.
+    package let fill: String?
+
+    init(_ name: String, _ summary: String, _ command: String, fill: String? = nil) {
+        self.name = name
+        self.summary = summary
+        commands = [WeightedCommand(command)]
+        self.fill = fill
+    }
+
+    /// A workload of the user's own commands.
+    package init(commands: [WeightedCommand], fill: String?) {
+        name = "custom"
+        summary = "commands given with --command"
+        self.commands = commands
+        self.fill = fill
+    }
+
+    /// GET and SET, drawn with a share of reads.
+    package init(reads: Double) {
+        name = "mixed"
+        summary = "GET and SET, GET with a share of --reads"
+        let parts = 1_000_000
+        let getWeight = Int((reads * Double(parts)).rounded())
+        var commands: [WeightedCommand] = []
+        if getWeight > 0 { commands.append(WeightedCommand("GET key:{key}", weight: getWeight)) }
+        if getWeight < parts {
+            commands.append(
+                WeightedCommand("SET key:{key} {value}", weight: parts - getWeight))
+        }
+        self.commands = commands
+        fill = Workload.setEveryKey
+    }
+
+    package static let setEveryKey = "SET key:{key} {value}"
+
+    /// The workload called `name`; `reads` is the share of GET in `mixed`.
+    package static func named(_ name: String, reads: Double = 0.9) -> Workload? {
+        name == "mixed" ? Workload(reads: reads) : table.first { $0.name == name }
+    }
+
+    /// All names with what they do, in the order of the table.
+    package static var all: [Workload] { [Workload(reads: 0.9)] + table }
+
+    private static let tenPairs = (0..<10).map { _ in "key:{key} {value}" }
+        .joined(separator: " ")
+    private static let tenKeys = (0..<10).map { _ in "key:{key}" }.joined(separator: " ")
+    private static let tenFields = (0..<10).map { "field:\($0) {value:10}" }
+        .joined(separator: " ")
+    private static let releaseLock =
+        "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) "
+        + "else return 0 end"
+
+    private static let table: [Workload] = [
+        Workload("ping", "PING", "PING"),
+        Workload("echo", "ECHO of a value", "ECHO {value}"),
+        Workload("get", "GET of a key that is there", "GET key:{key}", fill: setEveryKey),
+        Workload("set", "SET of a key that is there", setEveryKey, fill: setEveryKey),
+        Workload("setex", "SET with a TTL", "SET key:{key} {value} EX {rand:1000-9999}"),
+        Workload("incr", "INCR", "INCR counter:{key}"),
+        Workload(
+            "append", "APPEND of 8 bytes to a key set anew",
+            "SET key:{key} {value} ; APPEND key:{samekey} {value:8}"),
+        Workload("getrange", "GETRANGE of 16 bytes", "GETRANGE key:{key} 8 23", fill: setEveryKey),
+        Workload("mset", "MSET of ten keys", "MSET \(tenPairs)", fill: setEveryKey),
+        Workload("mget", "MGET of ten keys", "MGET \(tenKeys)", fill: setEveryKey),
+        Workload("exists", "EXISTS", "EXISTS key:{key}", fill: setEveryKey),
+        Workload("expire", "EXPIRE", "EXPIRE key:{key} {rand:1000-9999}", fill: setEveryKey),
+        Workload("ttl", "TTL", "TTL key:{key}", fill: "SET key:{key} {value} EX 100000"),
+        Workload(
+            "set-del", "SET and DEL of the same key",
+            "SET key:{key} {value} ; DEL key:{samekey}"),
+        Workload(
+            "setbit", "SETBIT in a bitmap of 1 250 bytes",
+            "SETBIT bits:{key} {rand:1000-9999} 1"),
+        Workload(
+            "transaction", "MULTI, GET, SET, EXEC",
+            "MULTI ; GET key:{key} ; SET key:{samekey} {value} ; EXEC", fill: setEveryKey),
+        Workload(
+            "hset", "HSET of ten fields", "HSET hash:{key} \(tenFields)",
+            fill: "HSET hash:{key} \(tenFields)"),
+        Workload(
+            "hgetall", "HGETALL of ten fields", "HGETALL hash:{key}",
+            fill: "HSET hash:{key} \(tenFields)"),
+        Workload("push-pop", "LPUSH and RPOP", "LPUSH list:{key} {value} ; RPOP list:{samekey}"),
+        Workload("sadd", "SADD of members to one set", "SADD set member:{key}"),
+        Workload(
+            "zadd", "ZADD of members to one sorted set",
+            "ZADD zset {rand:1000000} member:{key}", fill: "ZADD zset {rand:1000000} member:{key}"),
+        Workload(
+            "zrank", "ZRANK of members of one sorted set", "ZRANK zset member:{key}",
+            fill: "ZADD zset {rand:1000000} member:{key}"),
+        Workload(
+            "limiter", "ZREMRANGEBYSCORE, ZADD, ZCARD, EXPIRE of a sliding window",
+            "ZREMRANGEBYSCORE limiter:{key} 0 {seq:1000000000000} ; "
+                + "ZADD limiter:{samekey} {seq:1000001000000} {seq:1000001000000} ; "
+                + "ZCARD limiter:{samekey} ; EXPIRE limiter:{samekey} 60"),
+        Workload(
+            "xadd", "XADD to one stream of about 100 000 entries",
+            "XADD stream MAXLEN ~ 100000 * field {value}"),
+        Workload(
+            "lock", "SET and a script that releases the lock",
+            "SET lock:{key} {value:16} ; EVAL \"\(releaseLock)\" 1 lock:{samekey} {value:16}"),
+        Workload("publish", "PUBLISH to a channel nobody listens to", "PUBLISH channel {value}"),
+    ]
+}

@@ -51,6 +51,7 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests", dependencies: ["MartletServer", "MartletEngine", "MartletBase"],
+            exclude: ["Samples"],
             swiftSettings: settings),
         .testTarget(
             name: "BenchmarkTests", dependencies: ["LoadGenerator"], swiftSettings: settings),

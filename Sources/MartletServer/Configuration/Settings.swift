@@ -1,0 +1,230 @@
+//  The values in force as a snapshot with types: what the rest of the server reads.
+
+/// An immutable copy of the values of the directives that steer something today.
+package struct Settings: Sendable, Equatable {
+    /// Who may use what `enable-debug-command` and its like guard.
+    package enum ProtectedAction: String, Sendable {
+        case no
+        /// Clients connected from this machine.
+        case local
+        case yes
+    }
+
+    /// When SHUTDOWN is asked for by a signal, how to go about it.
+    package struct ShutdownOptions: Sendable, Equatable {
+        package let save: Bool
+        package let noSave: Bool
+        package let now: Bool
+        package let force: Bool
+    }
+
+    /// A count of bytes, or a part of the memory limit in percent.
+    package enum MemoryShare: Sendable, Equatable {
+        case bytes(Int)
+        case percent(Int)
+    }
+
+    // Network. An address that begins with `-` may be missing on this machine.
+    package let bind: [String]
+    package let port: Int
+    /// Empty for none.
+    package let unixSocket: [UInt8]
+    /// 0 leaves the permissions to the umask.
+    package let unixSocketPermissions: Int
+    package let tcpBacklog: Int
+    package let tcpKeepAliveSeconds: Int
+    package let timeoutSeconds: Int
+    package let protectedMode: Bool
+
+    // Process.
+    package let daemonize: Bool
+    package let pidFile: String
+    package let directory: String
+    package let databases: Int
+    package let loops: Int
+    package let supervised: String
+    package let alwaysShowLogo: Bool
+    package let hz: Int
+    package let shutdownTimeoutSeconds: Int
+    package let shutdownOnTerm: ShutdownOptions
+    package let shutdownOnInterrupt: ShutdownOptions
+    package let ignoredWarnings: String
+
+    // Logging.
+    package let logLevel: LogLevel
+    package let logFile: String
+    package let logForm: LogForm
+    package let logTimestamp: LogTimestamp
+    package let syslogEnabled: Bool
+    package let syslogIdent: String
+    package let syslogFacility: String
+
+    // Limits and memory.
+    package let clientsMax: Int
+    package let bulkBytesMax: Int
+    package let queryBufferBytesMax: Int
+    package let outputBufferLimits: OutputBufferLimits
+    package let memoryBytesMax: Int
+    package let clientMemory: MemoryShare
+    package let activeExpireEffort: Int
+
+    // Latency. A negative threshold records nothing.
+    package let slowLogMicroseconds: Int
+    package let slowLogEntriesMax: Int
+    package let largeRequestBytes: Int
+    package let largeRequestEntriesMax: Int
+    package let largeReplyBytes: Int
+    package let largeReplyEntriesMax: Int
+    package let latencyMonitorMilliseconds: Int
+    package let latencyTracking: Bool
+    package let latencyPercentiles: [Double]
+
+    // Security.
+    package let password: [UInt8]
+    package let protectedConfigs: ProtectedAction
+    package let debugCommand: ProtectedAction
+
+    /// How many bytes all clients together may hold, or nil for no limit.
+    ///
+    /// A percentage is one of `maxmemory`, or of what the machine or container has where there is
+    /// no `maxmemory`, and never less than 64 MB.
+    package func clientMemoryBytesMax(systemBytes: Int) -> Int? {
+        switch clientMemory {
+        case .bytes(0), .percent(0): return nil
+        case .bytes(let bytes): return bytes
+        case .percent(let percent):
+            let limit = memoryBytesMax > 0 ? memoryBytesMax : systemBytes
+            return max(limit / 100 * percent, 64 << 20)
+        }
+    }
+
+    /// Reads the values of `Directive.table`, in its order.
+    init(_ values: [ConfigurationValue]) {
+        let values = Values(values)
+        bind = values.words("bind")
+        port = values.integer("port")
+        unixSocket = values.bytes("unixsocket")
+        unixSocketPermissions = values.integer("unixsocketperm")
+        tcpBacklog = values.integer("tcp-backlog")
+        tcpKeepAliveSeconds = values.integer("tcp-keepalive")
+        timeoutSeconds = values.integer("timeout")
+        protectedMode = values.boolean("protected-mode")
+
+        daemonize = values.boolean("daemonize")
+        pidFile = values.text("pidfile")
+        directory = values.text("dir")
+        databases = values.integer("databases")
+        loops = values.integer("io-threads")
+        supervised = values.word("supervised")
+        alwaysShowLogo = values.boolean("always-show-logo")
+        hz = values.integer("hz")
+        shutdownTimeoutSeconds = values.integer("shutdown-timeout")
+        shutdownOnTerm = values.shutdownOptions("shutdown-on-sigterm")
+        shutdownOnInterrupt = values.shutdownOptions("shutdown-on-sigint")
+        ignoredWarnings = values.text("ignore-warnings")
+
+        logLevel = LogLevel(name: values.word("loglevel")) ?? .notice
+        logFile = values.text("logfile")
+        logForm = LogForm(rawValue: values.word("log-format")) ?? .legacy
+        logTimestamp = LogTimestamp(rawValue: values.word("log-timestamp-format")) ?? .legacy
+        syslogEnabled = values.boolean("syslog-enabled")
+        syslogIdent = values.text("syslog-ident")
+        syslogFacility = values.word("syslog-facility")
+
+        clientsMax = values.integer("maxclients")
+        bulkBytesMax = values.integer("proto-max-bulk-len")
+        queryBufferBytesMax = values.integer("client-query-buffer-limit")
+        outputBufferLimits = values.outputBufferLimits("client-output-buffer-limit")
+        memoryBytesMax = values.integer("maxmemory")
+        clientMemory = values.share("maxmemory-clients")
+        activeExpireEffort = values.integer("active-expire-effort")
+
+        slowLogMicroseconds = values.integer("slowlog-log-slower-than")
+        slowLogEntriesMax = values.integer("slowlog-max-len")
+        largeRequestBytes = values.integer("commandlog-request-larger-than")
+        largeRequestEntriesMax = values.integer("commandlog-large-request-max-len")
+        largeReplyBytes = values.integer("commandlog-reply-larger-than")
+        largeReplyEntriesMax = values.integer("commandlog-large-reply-max-len")
+        latencyMonitorMilliseconds = values.integer("latency-monitor-threshold")
+        latencyTracking = values.boolean("latency-tracking")
+        latencyPercentiles = values.percentiles("latency-tracking-info-percentiles")
+
+        password = values.bytes("requirepass")
+        protectedConfigs =
+            ProtectedAction(rawValue: values.word("enable-protected-configs")) ?? .no
+        debugCommand = ProtectedAction(rawValue: values.word("enable-debug-command")) ?? .no
+    }
+}
+
+/// Reads values by name. A name without a row, or of another kind, is our own mistake, which the
+/// first test that makes a configuration finds.
+private struct Values {
+    let values: [ConfigurationValue]
+
+    init(_ values: [ConfigurationValue]) { self.values = values }
+
+    private func value(_ name: String) -> ConfigurationValue {
+        guard let number = Directive.numbers[name] else {
+            preconditionFailure("no directive is called \(name)")
+        }
+        return values[number]
+    }
+
+    func boolean(_ name: String) -> Bool { value(name) == .boolean(true) }
+
+    func integer(_ name: String) -> Int {
+        guard case .integer(let number) = value(name) else {
+            preconditionFailure("\(name) is no integer")
+        }
+        return number
+    }
+
+    func word(_ name: String) -> String {
+        guard case .word(let word) = value(name) else {
+            preconditionFailure("\(name) is no word")
+        }
+        return word
+    }
+
+    func words(_ name: String) -> [String] {
+        guard case .words(let words) = value(name) else {
+            preconditionFailure("\(name) is no list of words")
+        }
+        return words
+    }
+
+    func bytes(_ name: String) -> [UInt8] {
+        guard case .text(let bytes) = value(name) else {
+            preconditionFailure("\(name) is no text")
+        }
+        return bytes
+    }
+
+    func text(_ name: String) -> String { String(decoding: bytes(name), as: UTF8.self) }
+
+    func share(_ name: String) -> Settings.MemoryShare {
+        if case .percent(let percent) = value(name) { return .percent(percent) }
+        return .bytes(integer(name))
+    }
+
+    func percentiles(_ name: String) -> [Double] {
+        guard case .percentiles(let numbers) = value(name) else {
+            preconditionFailure("\(name) is no list of percentiles")
+        }
+        return numbers
+    }
+
+    func outputBufferLimits(_ name: String) -> OutputBufferLimits {
+        guard case .outputBufferLimits(let limits) = value(name) else {
+            preconditionFailure("\(name) holds no limits")
+        }
+        return limits
+    }
+
+    func shutdownOptions(_ name: String) -> Settings.ShutdownOptions {
+        let words = words(name)
+        return Settings.ShutdownOptions(
+            save: words.contains("save"), noSave: words.contains("nosave"),
+            now: words.contains("now"), force: words.contains("force"))
+    }
+}

@@ -68,12 +68,14 @@ package struct KeyspaceEvents: OptionSet, Equatable, Sendable {
         !isDisjoint(with: KeyspaceEvents(letters: String(letter)))
     }
 
-    /// The letters as CONFIG GET shows them: `A` for all classes it stands for.
+    /// The letters in the order in which CONFIG GET of Redis shows them: `A` for all classes it
+    /// stands for. Redis forgets `n` beside `A`; here it is shown, so that it survives a REWRITE.
     var text: String {
-        var text = ""
-        if isSuperset(of: .all) { text = "A" }
-        let single = text.isEmpty ? "g$lshzxetd" : ""
-        for letter in single + "KEmn" where contains(letter: letter) { text.append(letter) }
+        let isAll = isSuperset(of: .all)
+        var text = isAll ? "A" : ""
+        for letter in (isAll ? "" : "g$lshzxetd") + "nKEm" where contains(letter: letter) {
+            text.append(letter)
+        }
         return text
     }
 }
@@ -337,25 +339,8 @@ private func strictInteger(_ text: [UInt8]) -> Int? {
 }
 
 /// A number of bytes with an optional unit, or nil; one beyond what an `Int` holds is none either.
-///
-/// `1k` is 1000 and `1kb` is 1024, as in every redis.conf.
-func memoryBytes(_ text: [UInt8]) -> Int? {
-    let digits = text.prefix { $0 >= 0x30 && $0 <= 0x39 }
-    guard !digits.isEmpty else { return nil }
-    let unit: Int
-    switch lowered([UInt8](text.dropFirst(digits.count))) {
-    case "", "b": unit = 1
-    case "k": unit = 1000
-    case "kb": unit = 1024
-    case "m": unit = 1_000_000
-    case "mb": unit = 1024 * 1024
-    case "g": unit = 1_000_000_000
-    case "gb": unit = 1024 * 1024 * 1024
-    default: return nil
-    }
-    guard let number = Int(plain([UInt8](digits))) else { return nil }
-    let (bytes, overflow) = number.multipliedReportingOverflow(by: unit)
-    return overflow ? nil : bytes
+private func memoryBytes(_ text: [UInt8]) -> Int? {
+    text.withView { $0.parseMemorySize() }.flatMap { Int(exactly: $0) }
 }
 
 /// The number with at most six decimals and no trailing zeros, as Redis shows percentiles.

@@ -47,6 +47,7 @@ private let network: [Directive] = [
         standing: .awaiting("choosing the group of the Unix socket")),
     .init("tcp-backlog", kind: count, initial: .integer(511), traits: .immutable),
     .init("tcp-keepalive", kind: count, initial: .integer(300)),
+    .init("tcp-keepalive-probes", kind: .integer(1...127), initial: .integer(3)),
     .init("timeout", kind: count, initial: .integer(0)),
     .init("protected-mode", kind: .boolean, initial: .boolean(true)),
     .init(
@@ -204,6 +205,8 @@ private let latency: [Directive] = [
     .init(
         "commandlog-reply-larger-than", kind: .integer(-1...Int.max), initial: .integer(1_048_576)),
     .init("commandlog-large-reply-max-len", kind: longCount, initial: .integer(128)),
+    .init("slowlog-entry-max-argc", kind: .integer(2...intMax), initial: .integer(32)),
+    .init("slowlog-entry-max-string-len", kind: .integer(16...intMax), initial: .integer(128)),
     .init("latency-monitor-threshold", kind: longCount, initial: .integer(0)),
     .init("latency-tracking", kind: .boolean, initial: .boolean(true)),
     .init(
@@ -281,6 +284,12 @@ private let encodings: [Directive] = [
     .init(
         "hll-sparse-max-bytes", kind: bytes, initial: .integer(3000),
         standing: .awaiting("HyperLogLog")),
+    .init(
+        "array-slice-size", kind: .integer(1...intMax), initial: .integer(4096),
+        standing: .awaiting("arrays")),
+    .init(
+        "array-sparse-kmax", kind: count, initial: .integer(10), standing: .awaiting("arrays")),
+    .init("array-sparse-kmin", kind: count, initial: .integer(5), standing: .awaiting("arrays")),
     .init(
         "vset-force-single-threaded-execution", kind: .boolean, initial: .boolean(false),
         standing: .awaiting("vector sets")),
@@ -497,6 +506,9 @@ private let cluster: [Directive] = [
     .init(
         "cluster-slot-migration-sync-buffer-drain-timeout", kind: longCount,
         initial: .integer(60000), standing: nodes),
+    .init(
+        "cluster-slot-migration-max-archived-tasks", kind: longCount, initial: .integer(32),
+        standing: nodes),
     .init(
         "slot-migration-max-failover-repl-bytes", kind: .integer(-1...Int.max),
         initial: .integer(0),

@@ -33,6 +33,8 @@ package struct Settings: Sendable, Equatable {
     package let unixSocketPermissions: Int
     package let tcpBacklog: Int
     package let tcpKeepAliveSeconds: Int
+    /// Unanswered probes before a peer counts as dead.
+    package let tcpKeepAliveProbes: Int
     package let timeoutSeconds: Int
     package let protectedMode: Bool
 
@@ -71,6 +73,8 @@ package struct Settings: Sendable, Equatable {
     // Latency. A negative threshold records nothing.
     package let slowLogMicroseconds: Int
     package let slowLogEntriesMax: Int
+    package let slowLogArgumentsMax: Int
+    package let slowLogArgumentBytesMax: Int
     package let largeRequestBytes: Int
     package let largeRequestEntriesMax: Int
     package let largeReplyBytes: Int
@@ -107,6 +111,7 @@ package struct Settings: Sendable, Equatable {
         unixSocketPermissions = values.integer("unixsocketperm")
         tcpBacklog = values.integer("tcp-backlog")
         tcpKeepAliveSeconds = values.integer("tcp-keepalive")
+        tcpKeepAliveProbes = values.integer("tcp-keepalive-probes")
         timeoutSeconds = values.integer("timeout")
         protectedMode = values.boolean("protected-mode")
 
@@ -141,6 +146,8 @@ package struct Settings: Sendable, Equatable {
 
         slowLogMicroseconds = values.integer("slowlog-log-slower-than")
         slowLogEntriesMax = values.integer("slowlog-max-len")
+        slowLogArgumentsMax = values.integer("slowlog-entry-max-argc")
+        slowLogArgumentBytesMax = values.integer("slowlog-entry-max-string-len")
         largeRequestBytes = values.integer("commandlog-request-larger-than")
         largeRequestEntriesMax = values.integer("commandlog-large-request-max-len")
         largeReplyBytes = values.integer("commandlog-reply-larger-than")

@@ -268,7 +268,9 @@ private func content(_ path: String) throws -> String {
         #expect(try text(name, value) == expected)
     }
 
-    @Test(arguments: [("KEA", "AKE"), ("Kg$lshzxetd", "AK"), ("xgE", "gxE"), ("KEAnm", "AKEmn")])
+    @Test(arguments: [
+        ("KEA", "AKE"), ("Kg$lshzxetd", "AK"), ("dtgE", "gtdE"), ("KEAnm", "AnKEm"), ("Kgn", "gnK"),
+    ])
     func `event classes are shown as Redis shows them`(given: String, shown: String) throws {
         let directive = try #require(Directive.named("notify-keyspace-events"))
         let value = try directive.parse(words(given), current: directive.initial)

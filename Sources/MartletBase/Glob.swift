@@ -36,20 +36,29 @@ extension ByteView {
         var steps = 0
 
         while textIndex < count {
-            if patternIndex < pattern.count, pattern[patternIndex] == UInt8(ascii: "*") {
-                patternIndex = pattern.endOfStars(from: patternIndex)
-                if patternIndex == pattern.count { return true }
-                afterStar = patternIndex
-                triedAt = textIndex
-                continue
-            }
             var next = patternIndex
-            if patternIndex < pattern.count,
-                pattern.elementMatches(self[textIndex], at: &next, ignoringCase: ignoringCase)
-            {
-                patternIndex = next
-                textIndex += 1
-                continue
+            if patternIndex < pattern.count {
+                let element = pattern.unchecked(patternIndex)
+                let byte = unchecked(textIndex)
+                if element == UInt8(ascii: "*") {
+                    patternIndex = pattern.endOfStars(from: patternIndex)
+                    if patternIndex == pattern.count { return true }
+                    afterStar = patternIndex
+                    triedAt = textIndex
+                    continue
+                }
+                let isMatch: Bool
+                if Self.isPlain(element) {
+                    next += 1
+                    isMatch = element == byte || ignoringCase && lowered(element) == lowered(byte)
+                } else {
+                    isMatch = pattern.elementMatches(byte, at: &next, ignoringCase: ignoringCase)
+                }
+                if isMatch {
+                    patternIndex = next
+                    textIndex += 1
+                    continue
+                }
             }
             if afterStar < 0 { return false }
             steps += next - afterStar
@@ -57,7 +66,7 @@ extension ByteView {
             triedAt += 1
             // A plain byte behind the star tells where the next try can begin.
             let first = pattern[afterStar]
-            if !ignoringCase && !Self.isSpecial(first) {
+            if !ignoringCase && Self.isPlain(first) {
                 guard let found = firstIndex(of: first, from: triedAt) else { return false }
                 triedAt = found
             }
@@ -74,8 +83,10 @@ extension ByteView {
         return index
     }
 
-    private static func isSpecial(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: "?") || byte == UInt8(ascii: "[") || byte == UInt8(ascii: "\\")
+    /// Whether the byte stands for itself; a star is told apart before.
+    @inline(__always)
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        byte != UInt8(ascii: "?") && byte != UInt8(ascii: "[") && byte != UInt8(ascii: "\\")
     }
 
     /// Whether the element of this pattern at `index`, no star, matches `byte`; moves `index` behind

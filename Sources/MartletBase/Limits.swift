@@ -74,9 +74,9 @@ package enum Limits {
 
     // MARK: Work of one command
 
-    /// Pattern bytes compared again by one glob match before it counts as an attack; about a tenth of
-    /// a second. No pattern that means something comes near.
-    package static let globStepsMax = 64 * 1_024 * 1_024
+    /// Pattern bytes compared again by one glob match before it counts as an attack; some tens of
+    /// milliseconds. No pattern that means something comes near.
+    package static let globStepsMax = 16 * 1_024 * 1_024
 
     /// The longest reply that one command may build when its size is not that of stored data, in
     /// bytes: repeated members of SRANDMEMBER and its like (CVE-2023-22458).

@@ -356,21 +356,28 @@ private struct ShortestDecimal {
 
     /// The digits of Swift's own description, which is the shortest and nearest one; it can allocate.
     private static func described(_ value: Double) -> (digits: UInt64, exponent: Int) {
+        var text = value.description
         var digits: UInt64 = 0
         var exponent = 0
-        var hasPoint = false
-        var text = value.description.utf8[...]
-        while let byte = text.popFirst() {
-            if byte == UInt8(ascii: ".") {
-                hasPoint = true
-            } else if byte == UInt8(ascii: "e") {
-                exponent += Int(Substring(text)) ?? 0
-                break
-            } else {
-                // At most 17 digits, and a zero behind the point of a whole number.
-                digits = digits * 10 + UInt64(byte - 0x30)
-                if hasPoint { exponent -= 1 }
+        text.withUTF8 { bytes in
+            let text = unsafe bytes.span
+            var hasPoint = false
+            var index = 0
+            // At most 17 digits, and a zero behind the point of a whole number.
+            while index < text.count && text[index] != UInt8(ascii: "e") {
+                if text[index] == UInt8(ascii: ".") {
+                    hasPoint = true
+                } else {
+                    digits = digits * 10 + UInt64(text[index] - 0x30)
+                    if hasPoint { exponent -= 1 }
+                }
+                index += 1
             }
+            if index == text.count { return }
+            let isNegative = text[index + 1] == UInt8(ascii: "-")
+            var power = 0
+            for index in (index + 2)..<text.count { power = power * 10 + Int(text[index] - 0x30) }
+            exponent += isNegative ? -power : power
         }
         return (digits, exponent)
     }

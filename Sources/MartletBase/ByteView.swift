@@ -57,6 +57,12 @@ package struct ByteView {
         return unsafe ByteView(address + start, count: end - start)
     }
 
+    /// Whether another view begins in this one's memory.
+    @inlinable @inline(__always)
+    package func contains(_ other: ByteView) -> Bool {
+        unsafe (other.address >= address && other.address < address + count)
+    }
+
     /// Whether both views hold the same bytes.
     @inlinable @inline(__always)
     package static func == (left: ByteView, right: ByteView) -> Bool {

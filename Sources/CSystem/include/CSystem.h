@@ -76,6 +76,15 @@ static inline uint64_t martlet_add_relaxed_64(void *_Nonnull address, uint64_t v
 static inline uint32_t martlet_load_relaxed_32(const void *_Nonnull address) {
     return __atomic_load_n((const uint32_t *)address, __ATOMIC_RELAXED);
 }
+static inline void martlet_store_relaxed_32(void *_Nonnull address, uint32_t value) {
+    __atomic_store_n((uint32_t *)address, value, __ATOMIC_RELAXED);
+}
+static inline uint64_t martlet_or_64(void *_Nonnull address, uint64_t bits) {
+    return __atomic_fetch_or((uint64_t *)address, bits, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t martlet_and_64(void *_Nonnull address, uint64_t bits) {
+    return __atomic_fetch_and((uint64_t *)address, bits, __ATOMIC_SEQ_CST);
+}
 static inline uint32_t martlet_exchange_acquire_32(void *_Nonnull address, uint32_t value) {
     return __atomic_exchange_n((uint32_t *)address, value, __ATOMIC_ACQUIRE);
 }
@@ -86,6 +95,26 @@ static inline int martlet_compare_exchange_acquire_32(
     void *_Nonnull address, uint32_t expected, uint32_t desired) {
     return __atomic_compare_exchange_n((uint32_t *)address, &expected, desired, 0,
                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+// martlet_match16 without the lock that guards the tags: two relaxed loads, a hint only.
+static inline uint32_t martlet_match16_hint(const void *_Nonnull tags, uint8_t tag) {
+    uint64_t words[2] = {__atomic_load_n((const uint64_t *)tags, __ATOMIC_RELAXED),
+                         __atomic_load_n((const uint64_t *)tags + 1, __ATOMIC_RELAXED)};
+    return martlet_match16(words, tag);
+}
+
+// A counter that advances at a constant rate and costs a few nanoseconds to read.
+static inline uint64_t martlet_ticks(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+#else
+#error "no tick counter for this processor"
+#endif
 }
 
 // Sleeps while *address == expected, or wakes up to `count` sleepers. Process-private.

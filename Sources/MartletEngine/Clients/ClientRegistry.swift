@@ -1,0 +1,147 @@
+//  All clients, for whoever asks about another's connection: CLIENT LIST, KILL, INFO, MONITOR.
+//
+//  A record is shared between the client's loop, which writes it, and any thread that lists clients.
+//  Numbers are relaxed atomics, so that the loop pays a plain store; texts stand under the registry's
+//  lock. That lock ranks after the shards': its holder takes no shard.
+
+import CSystem
+import MartletBase
+import Synchronization
+
+/// Where a client is connected from and to.
+package struct ClientAddresses: Sendable {
+    package var peer: String
+    package var local: String
+    package var descriptor: Int32
+    package var isUnixSocket: Bool
+    /// From this machine: protected mode lets it in.
+    package var isLoopback: Bool
+
+    package init(
+        peer: String, local: String, descriptor: Int32, isUnixSocket: Bool, isLoopback: Bool
+    ) {
+        self.peer = peer
+        self.local = local
+        self.descriptor = descriptor
+        self.isUnixSocket = isUnixSocket
+        self.isLoopback = isLoopback
+    }
+}
+
+/// What every thread may see and ask of a client.
+@safe
+package final class ClientRecord: @unchecked Sendable {
+    // Unchecked: `texts` and `connection` are touched under the registry's lock; the rest is
+    // constant or atomic.
+
+    package let id: Int64
+    package let loop: Int
+    package let addresses: ClientAddresses
+    package let createdMilliseconds: Int64
+    /// The loop's handle to the connection, opaque here: 0 once it is closed.
+    package let connection: UInt
+
+    /// One word, read before each command: not zero once the client was killed.
+    let killedWord: UnsafeMutableRawPointer
+    package let lastActiveMilliseconds = Atomic<Int64>(0)
+    package let database = Atomic<Int>(0)
+    package let isRESP3 = Atomic<Bool>(false)
+    /// The number of the last command, or -1.
+    package let lastCommand = Atomic<Int>(-1)
+    /// Commands queued since MULTI, or -1.
+    package let queuedCommands = Atomic<Int>(-1)
+    package let watchedKeys = Atomic<Int>(0)
+    package let commandCount = Atomic<Int>(0)
+    package let gate = Atomic<UInt32>(0)
+    /// Bytes received and not yet executed, and room for them.
+    package let queryBytes = Atomic<Int>(0)
+    package let queryCapacity = Atomic<Int>(0)
+    /// Bytes of replies the socket has not taken yet.
+    package let outputBytes = Atomic<Int>(0)
+    package let transactionBytes = Atomic<Int>(0)
+    package let netInputBytes = Atomic<Int>(0)
+    package let netOutputBytes = Atomic<Int>(0)
+
+    /// Texts a client gives itself.
+    package struct Texts {
+        package var name = ""
+        package var libraryName = ""
+        package var libraryVersion = ""
+        package var user = "default"
+    }
+    package var texts = Texts()
+
+    package init(
+        id: Int64, loop: Int, addresses: ClientAddresses, createdMilliseconds: Int64,
+        connection: UInt
+    ) {
+        self.id = id
+        self.loop = loop
+        self.addresses = addresses
+        self.createdMilliseconds = createdMilliseconds
+        self.connection = connection
+        unsafe killedWord = .allocate(byteCount: 8, alignment: 8)
+        unsafe killedWord.storeBytes(of: 0, as: UInt64.self)
+        lastActiveMilliseconds.store(createdMilliseconds, ordering: .relaxed)
+    }
+
+    deinit { unsafe killedWord.deallocate() }
+
+    /// CLIENT KILL or the like: no further command of this client runs.
+    package func kill() { unsafe martlet_store_relaxed_64(killedWord, 1) }
+
+    package var isKilled: Bool { unsafe martlet_load_relaxed_64(killedWord) != 0 }
+}
+
+/// All connected clients by id.
+package final class ClientRegistry: @unchecked Sendable {
+    // Unchecked: `records` is touched under `lock`; counters are atomic.
+    private let lock = ShardLock.allocate()
+    private var records: [Int64: ClientRecord] = [:]
+    private let nextID = Atomic<Int64>(1)
+    private let connected = Atomic<Int>(0)
+
+    package init() {}
+
+    deinit { lock.deallocate() }
+
+    package func newID() -> Int64 { nextID.add(1, ordering: .relaxed).oldValue }
+
+    package var count: Int { connected.load(ordering: .relaxed) }
+
+    package func add(_ record: ClientRecord) {
+        lock.lock()
+        defer { lock.unlock() }
+        records[record.id] = record
+        connected.add(1, ordering: .relaxed)
+    }
+
+    package func remove(_ record: ClientRecord) {
+        lock.lock()
+        defer { lock.unlock() }
+        if records.removeValue(forKey: record.id) != nil {
+            connected.subtract(1, ordering: .relaxed)
+        }
+    }
+
+    /// All clients by ascending id.
+    package func all() -> [ClientRecord] {
+        lock.lock()
+        defer { lock.unlock() }
+        return records.values.sorted { $0.id < $1.id }
+    }
+
+    package func record(_ id: Int64) -> ClientRecord? {
+        lock.lock()
+        defer { lock.unlock() }
+        return records[id]
+    }
+
+    /// Reads or changes a client's texts.
+    package func withTexts<R>(_ record: ClientRecord, _ body: (inout ClientRecord.Texts) -> R) -> R
+    {
+        lock.lock()
+        defer { lock.unlock() }
+        return body(&record.texts)
+    }
+}

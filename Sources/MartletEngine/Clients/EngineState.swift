@@ -1,0 +1,188 @@
+//  What all loops share besides the keys: clients, settings that commands obey, counters.
+//
+//  Rules: the state word and settings are single atomic words, read relaxed before each command under
+//  the command's locks and stored before the reply of whoever changes them leaves; statistics are
+//  written by their own loop alone with relaxed stores and summed by readers; the slow log and the
+//  latency events have a lock of their own that ranks after the shards'.
+
+import CSystem
+import Glibc
+import MartletBase
+import Synchronization
+
+/// Conditions of the whole server that send every command the long way through `Admission`.
+package struct ServerConditions: OptionSet, Sendable {
+    package let rawValue: UInt64
+    package init(rawValue: UInt64) { self.rawValue = rawValue }
+
+    /// CLIENT PAUSE ALL: nothing runs.
+    package static let pausedAll = ServerConditions(rawValue: 1 << 0)
+    /// CLIENT PAUSE WRITE: writes do not run.
+    package static let pausedWrites = ServerConditions(rawValue: 1 << 1)
+    /// The data set is being loaded.
+    package static let loading = ServerConditions(rawValue: 1 << 2)
+    /// Some connection monitors.
+    package static let monitored = ServerConditions(rawValue: 1 << 3)
+    /// The server is on its way out: writes do not run.
+    package static let shuttingDown = ServerConditions(rawValue: 1 << 4)
+    /// Some claim on a shard is held.
+    package static let claimed = ServerConditions(rawValue: 1 << 5)
+}
+
+/// Settings that running commands obey, one atomic word each.
+package final class EngineSettings: Sendable {
+    package let bulkBytesMax = Atomic<Int>(Limits.bulkBytesMax)
+    package let slowlogMicroseconds = Atomic<Int64>(10_000)
+    package let latencyThresholdMilliseconds = Atomic<Int64>(0)
+    package let tracksLatency = Atomic<Bool>(true)
+    package let usesLFU = Atomic<Bool>(false)
+    package let activeExpireEffort = Atomic<Int>(1)
+    package let activeExpire = Atomic<Bool>(true)
+    package init() {}
+}
+
+/// What all loops and commands share.
+@safe
+package final class EngineState: @unchecked Sendable {
+    // Unchecked: raw pointers are constant for the life of the engine; what they point to follows
+    // the rules at the top of this file.
+    package let keyspace: UnsafeMutablePointer<Keyspace>
+    package let clients = ClientRegistry()
+    package let settings = EngineSettings()
+    package let clock: Clock
+    package let startedMilliseconds: Int64
+    /// Statistics by loop.
+    package let statistics: [LoopStatistics]
+    package let loopCount: Int
+    let conditionsWord: UnsafeMutableRawPointer
+    /// Watched keys of all connections: the watching sink is active while this is not zero.
+    let watchCount = Atomic<Int>(0)
+    let sinksWord: UnsafeMutableRawPointer
+    /// Monotonic nanoseconds at which CLIENT PAUSE ends.
+    package let pauseEndNanoseconds = Atomic<Int64>(0)
+    /// Called when a pause or claim ended early, to wake the loops.
+    package let wakeLoops = SharedCallback()
+    /// Called for every command while some connection monitors.
+    package let monitorFeed = SharedCallback1<MonitorLine>()
+    /// Called, after it ran, for a command that took longer than the slow log's threshold.
+    package let slowCommand = SharedCallback1<SlowCommand>()
+
+    package init(
+        loops: Int, shardCount: Int, databases: Int, commandCount: Int, clock: Clock,
+        hashKey: HashKey
+    ) {
+        unsafe keyspace = .allocate(capacity: 1)
+        unsafe keyspace.initialize(
+            to: Keyspace(shardCount: shardCount, databaseCount: databases, hashKey: hashKey))
+        self.clock = clock
+        startedMilliseconds = clock.wallMilliseconds()
+        loopCount = loops
+        statistics = (0..<loops).map { _ in LoopStatistics(commandCount: commandCount) }
+        unsafe conditionsWord = .allocate(byteCount: 64, alignment: 64)
+        unsafe conditionsWord.storeBytes(of: 0, as: UInt64.self)
+        unsafe sinksWord = .allocate(byteCount: 64, alignment: 64)
+        unsafe sinksWord.storeBytes(of: 0, as: UInt32.self)
+    }
+
+    deinit {
+        unsafe keyspace.deinitialize(count: 1)
+        unsafe keyspace.deallocate()
+        unsafe conditionsWord.deallocate()
+        unsafe sinksWord.deallocate()
+    }
+
+    @inline(__always)
+    package var conditions: ServerConditions {
+        unsafe ServerConditions(rawValue: martlet_load_relaxed_64(conditionsWord))
+    }
+
+    /// Sets or clears a condition, seen by every command that takes its locks afterwards.
+    package func set(_ condition: ServerConditions, _ isOn: Bool) {
+        if isOn {
+            unsafe _ = martlet_or_64(conditionsWord, condition.rawValue)
+        } else {
+            unsafe _ = martlet_and_64(conditionsWord, ~condition.rawValue)
+        }
+    }
+
+    @inline(__always)
+    var sinks: EffectSinks {
+        unsafe EffectSinks(rawValue: martlet_load_relaxed_32(sinksWord))
+    }
+
+    /// Counts watched keys up or down. The caller holds the key's shard, whose next holder sees it.
+    func changeWatchCount(by change: Int) {
+        let now = watchCount.add(change, ordering: .relaxed).newValue
+        if now == change && change > 0 || now == 0 {
+            let sinks: EffectSinks = now > 0 ? .watching : []
+            unsafe _ = martlet_exchange_release_32(sinksWord, sinks.rawValue)
+        }
+    }
+}
+
+extension EngineState {
+    /// WATCH: lets a session watch a key, whose shard the caller holds.
+    ///
+    /// - Parameter isExpired: the key is past its deadline and only not reclaimed yet.
+    func watch(
+        _ key: Key, _ database: Int, _ session: UnsafeMutablePointer<Session>, isExpired: Bool
+    ) {
+        let watched = WatchedKey(database: database, bytes: key.bytes.bytes, hash: key.hash)
+        let watch = unsafe session.pointee.watch ?? WatchState()
+        unsafe session.pointee.watch = watch
+        if watch.keys.contains(watched) { return }
+        watch.keys.append(watched)
+        let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
+        unsafe shard.pointee.watchers.add(watched, watch, wasExpired: isExpired)
+        changeWatchCount(by: 1)
+        unsafe session.pointee.record.watchedKeys.store(watch.keys.count, ordering: .relaxed)
+    }
+
+    /// Takes all watched keys of a session off their shards. The caller holds no shard.
+    package func unwatch(_ session: UnsafeMutablePointer<Session>) {
+        guard let watch = unsafe session.pointee.watch else { return }
+        for key in watch.keys {
+            let index = unsafe keyspace.pointee.shardIndex(key.hash)
+            let lock = unsafe keyspace.pointee.lock(index)
+            lock.lock()
+            unsafe keyspace.pointee.shard(index).pointee.watchers.remove(key, watch)
+            changeWatchCount(by: -1)
+            lock.unlock()
+        }
+        unsafe session.pointee.watch = nil
+        unsafe session.pointee.record.watchedKeys.store(0, ordering: .relaxed)
+    }
+}
+
+/// One line of MONITOR: who ran what.
+package struct MonitorLine {
+    package let database: Int
+    package let record: ClientRecord
+    package let arguments: [[UInt8]]
+}
+
+/// A command that took long.
+package struct SlowCommand {
+    package let microseconds: Int64
+    package let record: ClientRecord
+    package let arguments: [[UInt8]]
+    package let commandName: String
+    package let isSecret: Bool
+    package let skipsSlowlog: Bool
+}
+
+/// A function that is set once the server is wired and called from any loop.
+package final class SharedCallback: @unchecked Sendable {
+    // Unchecked: set before the loops start, constant afterwards.
+    package var function: (@Sendable () -> Void)?
+    package init() {}
+    package func call() { function?() }
+}
+
+/// The same with an argument.
+package final class SharedCallback1<Argument>: @unchecked Sendable {
+    // Unchecked: set before the loops start, constant afterwards.
+    package var function: (@Sendable (Argument) -> Void)?
+    package init() {}
+    package func call(_ argument: Argument) { function?(argument) }
+}

@@ -1,0 +1,110 @@
+//  One client: who it is, which database and protocol it uses, what it has queued.
+//
+//  Raw memory, one per connection, owned by the loop the connection belongs to and touched on its
+//  thread only; what other threads may see of it stands in its `ClientRecord`.
+
+import MartletBase
+import Synchronization
+
+/// Conditions under which a command takes the long way through `Admission`. Zero nearly always.
+package struct SessionGate: OptionSet {
+    package let rawValue: UInt32
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// A password is required and was not given yet.
+    package static let unauthenticated = SessionGate(rawValue: 1 << 0)
+    /// Between MULTI and EXEC.
+    package static let inTransaction = SessionGate(rawValue: 1 << 1)
+    /// CLIENT REPLY OFF.
+    package static let repliesOff = SessionGate(rawValue: 1 << 2)
+    /// CLIENT REPLY SKIP: the next command's reply is dropped.
+    package static let skipNextReply = SessionGate(rawValue: 1 << 3)
+    /// MONITOR was sent on this connection.
+    package static let monitor = SessionGate(rawValue: 1 << 4)
+    /// CLIENT REPLY SKIP was the command just executed.
+    package static let skipArmed = SessionGate(rawValue: 1 << 5)
+    /// CLIENT NO-TOUCH ON.
+    package static let noTouch = SessionGate(rawValue: 1 << 6)
+}
+
+/// What a connection's loop must do after the current command, beyond sending its reply.
+package enum FollowUp: UInt8 {
+    case none
+    /// Run the queued transaction.
+    case execute
+    /// Close once the replies are sent.
+    case closeAfterReply
+    /// Close at once, without a reply.
+    case close
+    /// Not executed: stop here and try the command again when the connection is resumed.
+    case park
+}
+
+/// A client's state on its own loop.
+@safe
+package struct Session: ~Copyable {
+    package var gate: SessionGate = []
+    package var database = 0
+    package var isRESP3 = false
+    /// What every thread may see and ask of this client.
+    package let record: ClientRecord
+    /// Commands queued since MULTI; kept for the next transaction.
+    var transaction: Transaction?
+    /// What the connection watches; nil when nothing.
+    var watch: WatchState?
+
+    /// The record's word that says whether the client was killed.
+    let killedWord: UnsafeMutableRawPointer
+
+    package init(record: ClientRecord) {
+        self.record = record
+        unsafe killedWord = record.killedWord
+    }
+}
+
+extension Session {
+    /// MULTI: what follows is queued.
+    mutating func beginTransaction() {
+        gate.insert(.inTransaction)
+        if transaction == nil { transaction = Transaction() }
+        record.queuedCommands.store(0, ordering: .relaxed)
+    }
+
+    /// Forgets what was queued.
+    mutating func endTransaction() {
+        gate.remove(.inTransaction)
+        transaction?.reset()
+        record.queuedCommands.store(-1, ordering: .relaxed)
+        record.transactionBytes.store(0, ordering: .relaxed)
+    }
+}
+
+/// Commands queued between MULTI and EXEC.
+final class Transaction {
+    struct Queued {
+        let command: Int
+        let firstArgument: Int
+        let argumentCount: Int
+    }
+
+    struct Argument {
+        let start: Int
+        let count: Int
+    }
+
+    var commands: [Queued] = []
+    var arguments: [Argument] = []
+    var bytes = ByteBuffer()
+    /// A command could not be queued: EXEC answers EXECABORT.
+    var isAborted = false
+
+    func reset() {
+        commands.removeAll(keepingCapacity: commands.count < 256)
+        arguments.removeAll(keepingCapacity: arguments.count < 1024)
+        if bytes.capacity > 64 * 1024 { bytes.release() } else { bytes.removeAll() }
+        isAborted = false
+    }
+
+    /// Bytes held for queued commands: CLIENT LIST's multi-mem.
+    var memoryBytes: Int { bytes.capacity }
+}

@@ -1,0 +1,57 @@
+//  One request while it runs: what a handler gets and works through.
+
+import MartletBase
+
+/// A running request: its arguments, its keys, its reply.
+@safe
+package struct Call: ~Copyable {
+    /// The arguments, read in order.
+    package var arguments: Arguments
+    /// Where the reply goes.
+    package var reply = ReplyWriter()
+    /// The keys, their shards held.
+    package var keyspace: KeyAccess
+    /// The client that asked.
+    package var session: UnsafeMutablePointer<Session>
+    /// What is to happen after the reply.
+    package var followUp = FollowUp.none
+    /// The text of a `.detailed` error.
+    package var errorDetail = ByteBuffer()
+    /// Inside EXEC or a script: all locks that the command may need are held already.
+    package internal(set) var isNested = false
+    /// The number of the command that runs.
+    package internal(set) var commandNumber = 0
+    /// What all loops share.
+    package unowned(unsafe) let state: EngineState
+    /// All commands.
+    package unowned(unsafe) let commands: CommandTable
+    /// The loop it runs on.
+    package let loop: Int
+
+    init(
+        arguments: Arguments, keyspace: KeyAccess, session: UnsafeMutablePointer<Session>,
+        state: EngineState, commands: CommandTable, loop: Int
+    ) {
+        self.arguments = arguments
+        self.keyspace = keyspace
+        unsafe self.session = session
+        unsafe self.state = state
+        unsafe self.commands = commands
+        self.loop = loop
+    }
+
+    /// The command that runs.
+    package var command: Command { unsafe commands.all[commandNumber] }
+
+    /// An error whose text is made at run time; `text` begins with its code.
+    package mutating func error(_ text: String) -> CommandError {
+        errorDetail.removeAll()
+        errorDetail.append(text)
+        return .detailed
+    }
+
+    /// The error of a wrong number of arguments.
+    package mutating func arityError() -> CommandError {
+        error("ERR wrong number of arguments for '\(command.fullName)' command")
+    }
+}

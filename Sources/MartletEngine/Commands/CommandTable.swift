@@ -1,0 +1,209 @@
+//  All commands by name and number.
+//
+//  Lookup is a perfect hash on the name packed into two words: the table is built with a multiplier
+//  under which no two names meet (Fredman, Komlós and Szemerédi 1984, found by trial). The hot rows
+//  stand in raw memory, apart from the declarations.
+
+import MartletBase
+
+/// How the shards of a command are found.
+enum KeyShape: UInt8 {
+    case none
+    /// One key, hashed ahead by the batch.
+    case one
+    /// Several, or one whose place must be worked out.
+    case several
+    /// All shards are held.
+    case all
+    /// The handler locks shard by shard.
+    case walks
+}
+
+/// What the executor needs of a command, side by side with all others.
+struct CommandRow {
+    let run: Handler
+    let arity: Int32
+    /// The first key's argument, 0 when there is none or it must be worked out.
+    let firstKey: Int32
+    let shape: KeyShape
+    let isContainer: Bool
+    let isWrite: Bool
+    let endsBatch: Bool
+    let traits: Traits
+
+    @inline(__always)
+    func admits(_ count: Int) -> Bool {
+        arity >= 0 ? count == Int(arity) : count >= -Int(arity)
+    }
+}
+
+/// All commands, fixed once built.
+@safe
+package final class CommandTable: @unchecked Sendable {
+    // Unchecked: nothing changes after `init`.
+
+    /// By number; subcommands included.
+    package let all: [Command]
+    /// Top-level commands in order of name.
+    package let topLevel: [Command]
+    let rows: UnsafeMutablePointer<CommandRow>
+    private let index: UnsafeMutablePointer<IndexRow>
+    /// Names as clients spell them, in lower case: a renamed command goes by its new one.
+    private var spelled: [Int: [UInt8]] = [:]
+    private var multiplier: UInt64 = 0x9E37_79B9_7F4A_7C15
+    private static let indexBits = 12
+
+    private struct IndexRow {
+        var first: UInt64 = 0
+        var second: UInt64 = 0
+        /// Number, or -1.
+        var number: Int32 = -1
+        /// The packed words do not tell it from every other name: compare all bytes.
+        var needsComparison = false
+    }
+
+    /// - Parameters:
+    ///   - groups: the engine's own and the server's.
+    ///   - renames: lower-case name to new name; an empty one removes the command.
+    package init(groups: [CommandGroup], renames: [String: String] = [:]) {
+        var all: [Command] = []
+        var topLevel: [Command] = []
+        for command in groups.joined() {
+            topLevel.append(command)
+            for each in [command] + command.subcommands {
+                each.number = all.count
+                if each !== command { each.parent = command }
+                all.append(each)
+            }
+        }
+        self.all = all
+        self.topLevel = topLevel.sorted { $0.name < $1.name }
+        unsafe rows = .allocate(capacity: all.count)
+        for command in all {
+            unsafe (rows + command.number).initialize(to: Self.row(command))
+        }
+        unsafe index = .allocate(capacity: 1 << Self.indexBits)
+        var names: [(String, Int)] = []
+        for command in topLevel {
+            let name = renames[command.name.lowercased()] ?? command.name
+            if !name.isEmpty { names.append((name.lowercased(), command.number)) }
+        }
+        for (name, number) in names { spelled[number] = Array(name.utf8) }
+        build(names)
+    }
+
+    deinit {
+        unsafe rows.deinitialize(count: all.count)
+        unsafe rows.deallocate()
+        unsafe index.deallocate()
+    }
+
+    private static func row(_ command: Command) -> CommandRow {
+        var shape = KeyShape.several
+        var firstKey = 0
+        if command.traits.contains(.allShards) {
+            shape = .all
+        } else if command.traits.contains(.walksShards) {
+            shape = .walks
+        } else if command.keys.isEmpty {
+            shape = .none
+        } else if command.keys.count == 1, case .range(let last, _) = command.keys[0].find {
+            firstKey = command.keys[0].first
+            if last == 0 { shape = .one }
+        }
+        return CommandRow(
+            run: command.run, arity: Int32(command.arity.number), firstKey: Int32(firstKey),
+            shape: shape, isContainer: !command.subcommands.isEmpty,
+            isWrite: command.access == .write, endsBatch: command.traits.contains(.endsBatch),
+            traits: command.traits)
+    }
+
+    private func build(_ names: [(String, Int)]) {
+        while true {
+            for row in 0..<(1 << Self.indexBits) { unsafe (index + row).initialize(to: IndexRow()) }
+            let isPerfect = names.allSatisfy { name, number in
+                name.withView { view in
+                    let packed = Self.pack(view)
+                    let place = unsafe index + Int(slot(packed))
+                    if unsafe place.pointee.number >= 0 { return false }
+                    let isPlain =
+                        view.count <= 16
+                        && (0..<view.count).allSatisfy { view[$0] >= 0x61 && view[$0] <= 0x7A }
+                    unsafe place.pointee = IndexRow(
+                        first: packed.0, second: packed.1, number: Int32(number),
+                        needsComparison: !isPlain)
+                    return true
+                }
+            }
+            if isPerfect { return }
+            multiplier = multiplier &* 0xD134_2543_DE82_EF95 | 1
+        }
+    }
+
+    @inline(__always)
+    private func slot(_ packed: (UInt64, UInt64)) -> UInt64 {
+        ((packed.0 ^ (packed.1 &* 0xA076_1D64_78BD_642F)) &* multiplier)
+            &>> UInt64(64 - Self.indexBits)
+    }
+
+    /// The name in two words, letters folded to lower case; exact up to 16 letters.
+    @inline(__always)
+    private static func pack(_ name: ByteView) -> (UInt64, UInt64) {
+        let count = name.count
+        let fold: UInt64 = 0x2020_2020_2020_2020
+        let address = unsafe name.address
+        if count >= 8 {
+            let first = unsafe address.loadUnaligned(as: UInt64.self)
+            let last = unsafe address.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+            // The length goes into the second word: overlapping loads alone would not tell it.
+            return (first | fold, (last | fold) &+ UInt64(count) &<< 32)
+        }
+        if count >= 4 {
+            let first = unsafe address.loadUnaligned(as: UInt32.self)
+            let last = unsafe address.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+            return (UInt64(first) | UInt64(last) &<< 32 | fold, UInt64(count))
+        }
+        if count == 0 { return (0, 0) }
+        let a = unsafe UInt64(address.load(as: UInt8.self))
+        let b = unsafe UInt64(address.load(fromByteOffset: count &>> 1, as: UInt8.self))
+        let c = unsafe UInt64(address.load(fromByteOffset: count &- 1, as: UInt8.self))
+        return (a | b &<< 8 | c &<< 16 | 0x20_2020, UInt64(count))
+    }
+
+    /// The number of a top-level command, or -1.
+    @inline(__always)
+    func number(_ name: ByteView) -> Int {
+        let packed = Self.pack(name)
+        let place = unsafe index[Int(slot(packed))]
+        guard place.first == packed.0, place.second == packed.1 else { return -1 }
+        if place.needsComparison && !isSame(name, Int(place.number)) { return -1 }
+        return Int(place.number)
+    }
+
+    @inline(never)
+    private func isSame(_ name: ByteView, _ number: Int) -> Bool {
+        let wanted = spelled[number] ?? []
+        guard wanted.count == name.count else { return false }
+        return (0..<name.count).allSatisfy { lowered(name[$0]) == wanted[$0] }
+    }
+
+    /// The number of a container's subcommand, or -1.
+    func subcommand(_ container: Int, _ name: ByteView) -> Int {
+        let wanted = name.string.lowercased()
+        for command in all[container].subcommands where command.name.lowercased() == wanted {
+            return command.number
+        }
+        return -1
+    }
+
+    /// A command by its name, `container|subcommand` for a subcommand.
+    package func command(named name: String) -> Command? {
+        let parts = name.lowercased().split(separator: "|", maxSplits: 1)
+        guard let first = parts.first else { return nil }
+        let number = String(first).withView { self.number($0) }
+        guard number >= 0 else { return nil }
+        if parts.count == 1 { return all[number] }
+        let sub = String(parts[1]).withView { subcommand(number, $0) }
+        return sub < 0 ? nil : all[sub]
+    }
+}

@@ -1,0 +1,12 @@
+//  The engine's own command groups, one line each. The server adds its administration commands.
+
+/// All groups of the engine.
+package enum EngineCommands {
+    package static var groups: [CommandGroup] {
+        [
+            .connection,
+            .stringSet,
+            .transactions,
+        ]
+    }
+}

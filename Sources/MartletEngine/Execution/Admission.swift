@@ -1,0 +1,169 @@
+//  The checks before a handler runs, in Redis' order, for the requests that need any: an unusual
+//  connection, an unusual state of the server, a container's subcommand, or an error.
+
+import CSystem
+import MartletBase
+
+extension Executor {
+    /// Arguments quoted by the error of an unknown command, and bytes of each, as Redis does.
+    private static let quotedBytesMax = 128
+
+    /// Replies with the error of an unknown command or a wrong number of arguments; a transaction
+    /// that is being queued is spoilt by it.
+    @inline(never)
+    mutating func reject(unknown: Bool, row: Int) -> FollowUp {
+        if row >= 0 {
+            return rejected(row, call.arityError())
+        }
+        if unsafe call.session.pointee.gate.contains(.unauthenticated) {
+            return reject(.coded("NOAUTH Authentication required."))
+        }
+        return reject(unknownCommandError())
+    }
+
+    private mutating func unknownCommandError() -> CommandError {
+        let arguments = call.arguments
+        let name = arguments[0]
+        var quoted = ""
+        var index = 1
+        while index < arguments.count && quoted.utf8.count < Self.quotedBytesMax {
+            let view = arguments[index]
+            let left = Self.quotedBytesMax - quoted.utf8.count
+            quoted += "'\(view.slice(0, min(view.count, left)).string)' "
+            index += 1
+        }
+        let shown = name.slice(0, min(name.count, Self.quotedBytesMax)).string
+        return call.error(
+            "ERR unknown command '\(shown)', with args beginning with: \(quoted)")
+    }
+
+    private mutating func unknownSubcommandError(_ container: Command) -> CommandError {
+        let name = call.arguments[1]
+        let shown = name.slice(0, min(name.count, Self.quotedBytesMax)).string
+        return call.error(
+            "ERR unknown subcommand '\(shown)'. Try \(container.name.uppercased()) HELP.")
+    }
+
+    /// Writes an error for a request that was not run.
+    private mutating func reject(_ error: CommandError) -> FollowUp {
+        if unsafe call.session.pointee.gate.contains(.inTransaction) {
+            unsafe call.session.pointee.transaction?.isAborted = true
+        }
+        let before = call.reply.buffer.count
+        error.write(to: &call.reply, detail: call.errorDetail.view)
+        countError(from: before)
+        applyReplyMode(from: before)
+        return .none
+    }
+
+    /// The long way for a request: finds the subcommand, makes all checks, and runs or queues it.
+    @inline(never)
+    mutating func executeGated(_ number: Int, hash: UInt64) -> FollowUp {
+        var number = number
+        let commands = unsafe call.commands
+        var command = commands.all[number]
+        var gate = unsafe call.session.pointee.gate
+        if unsafe call.session.pointee.record.isKilled { return .close }
+        if !command.subcommands.isEmpty {
+            if call.arguments.count < 2 {
+                return rejected(number, call.arityError())
+            }
+            number = commands.subcommand(number, call.arguments[1])
+            if number < 0 { return rejected(command.number, unknownSubcommandError(command)) }
+            command = commands.all[number]
+        }
+        call.commandNumber = number
+        if !command.arity.admits(call.arguments.count) {
+            return rejected(number, call.arityError())
+        }
+        let traits = command.traits
+        if gate.contains(.unauthenticated) && !traits.contains(.noAuth) {
+            return rejected(number, .coded("NOAUTH Authentication required."))
+        }
+        if gate.contains(.inTransaction) && traits.contains(.noMulti) {
+            return rejected(
+                number, call.error("ERR Command not allowed inside a transaction"))
+        }
+        let conditions = unsafe call.state.conditions
+        if conditions.contains(.loading) && !traits.contains(.loading) {
+            return rejected(
+                number, .coded("LOADING Redis is loading the dataset in memory"))
+        }
+        if gate.contains(.inTransaction) && !traits.contains(.notQueued) {
+            queue(command)
+            return .none
+        }
+        if mustWait(command, conditions) { return .park }
+        if conditions.contains(.monitored) && !traits.contains(.skipMonitor) {
+            feedMonitors(command)
+        }
+        if gate.contains(.noTouch) { call.keyspace.leavesNoTrace = true }
+        defer { call.keyspace.leavesNoTrace = false }
+        let before = call.reply.buffer.count
+        let row = unsafe commands.rows + number
+        let followUp = unsafe run(number, row, subcommandHash(command, hash))
+        gate = unsafe call.session.pointee.gate
+        if !gate.isDisjoint(with: [.repliesOff, .skipNextReply, .skipArmed]) {
+            applyReplyMode(from: before)
+        }
+        return followUp
+    }
+
+    private mutating func rejected(_ number: Int, _ error: CommandError) -> FollowUp {
+        statistics.countFailure(number, wasRejected: true)
+        return reject(error)
+    }
+
+    /// The hash of the first key: a subcommand's stands elsewhere than its container's.
+    private func subcommandHash(_ command: Command, _ hash: UInt64) -> UInt64 {
+        guard command.parent != nil, let spec = command.keys.first,
+            spec.first < call.arguments.count
+        else { return hash }
+        return unsafe call.keyspace.keyspace.pointee.hashKey.hash(call.arguments[spec.first])
+    }
+
+    /// CLIENT PAUSE holds the command back, or a shutdown does.
+    private func mustWait(_ command: Command, _ conditions: ServerConditions) -> Bool {
+        if command.traits.contains(.evenWhilePaused) { return false }
+        if conditions.contains(.pausedAll) { return true }
+        guard !conditions.isDisjoint(with: [.pausedWrites, .shuttingDown]) else { return false }
+        if command.access == .write || command.traits.contains(.mayReplicate) { return true }
+        guard command.name == "EXEC",
+            let transaction = unsafe call.session.pointee.transaction
+        else { return false }
+        return transaction.commands.contains { queued in
+            let command = unsafe call.commands.all[queued.command]
+            return command.access == .write || command.traits.contains(.mayReplicate)
+        }
+    }
+
+    /// Drops the reply written from `before` on if the client asked for that.
+    mutating func applyReplyMode(from before: Int) {
+        let session = unsafe call.session
+        if unsafe session.pointee.gate.contains(.skipArmed) {
+            unsafe session.pointee.gate.remove(.skipArmed)
+            unsafe session.pointee.gate.insert(.skipNextReply)
+            call.reply.buffer.truncate(to: before)
+            return
+        }
+        if unsafe !session.pointee.gate.isDisjoint(with: [.repliesOff, .skipNextReply]) {
+            call.reply.buffer.truncate(to: before)
+            unsafe session.pointee.gate.remove(.skipNextReply)
+        }
+    }
+
+    /// What MONITOR and the slow log may show of a request.
+    func shownArguments(_ command: Command) -> [[UInt8]] {
+        if command.traits.contains(.secret) {
+            return [Array(command.name.utf8), Array("(redacted)".utf8)]
+        }
+        return (0..<call.arguments.count).map { call.arguments[$0].bytes }
+    }
+
+    func feedMonitors(_ command: Command) {
+        unsafe call.state.monitorFeed.call(
+            MonitorLine(
+                database: call.keyspace.database, record: call.session.pointee.record,
+                arguments: shownArguments(command)))
+    }
+}

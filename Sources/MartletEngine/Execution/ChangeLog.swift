@@ -1,0 +1,51 @@
+//  The one door for writes: effects in, sinks out, in a fixed order, while the shards are held.
+//
+//  Sinks today: watched keys. The append-only log, the replication backlog, notifications, client
+//  caches and blocked clients take their places behind it, each with its bit in `EffectSinks`.
+
+import MartletBase
+
+/// Gives effects to the sinks that are active.
+enum ChangeLog {
+    /// Publishes the effect a handler returned and all that was recorded beside it.
+    @inline(__always)
+    static func publish(
+        _ effect: Effect, _ call: inout Call, _ statistics: LoopStatistics
+    ) {
+        let recorded = unsafe call.keyspace.effects.pointee.changeCount
+        let changes = effect.isRecorded ? 0 : Int(effect.count)
+        if changes &+ recorded == 0 { return }
+        statistics.add(.changes, UInt64(changes &+ recorded))
+        if call.keyspace.sinks.isEmpty && recorded == 0 { return }
+        deliver(effect, &call)
+    }
+
+    @inline(never)
+    private static func deliver(_ effect: Effect, _ call: inout Call) {
+        let effects = unsafe call.keyspace.effects
+        if !call.keyspace.sinks.isEmpty {
+            for record in unsafe effects.pointee.records {
+                let key = unsafe effects.pointee.key(record)
+                touchWatchers(
+                    key, record.database, byExpiry: record.event == .expired, call.keyspace)
+            }
+            if effect.count > 0 {
+                let bytes = call.arguments[Int(effect.keyIndex)]
+                let key = unsafe call.keyspace.keyspace.pointee.key(bytes)
+                touchWatchers(key, call.keyspace.database, byExpiry: false, call.keyspace)
+            }
+        }
+        unsafe effects.pointee.removeAll()
+    }
+
+    private static func touchWatchers(
+        _ key: Key, _ database: Int, byExpiry: Bool, _ keyspace: KeyAccess
+    ) {
+        let shard = unsafe keyspace.keyspace.pointee.shard(
+            keyspace.keyspace.pointee.shardIndex(key.hash))
+        if unsafe shard.pointee.watchers.isEmpty { return }
+        unsafe shard.pointee.watchers.touch(
+            WatchedKey(database: database, bytes: key.bytes.bytes, hash: key.hash),
+            byExpiry: byExpiry)
+    }
+}

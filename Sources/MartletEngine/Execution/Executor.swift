@@ -1,0 +1,399 @@
+//  One loop's requests, from bytes to published effects.
+//
+//  `serve` takes what a connection has sent. It works in batches: parse up to 32 requests, hash their
+//  keys and fetch their table groups, then the entries those point to, then execute in order. That
+//  hides most cache misses behind each other; it is the largest single gain on this path.
+//
+//  Replies go to the call's buffer. What was executed is in the count of consumed bytes; a request
+//  that must wait (a pause, a claim) is left there and comes again when the connection is resumed.
+
+import CSystem
+import MartletBase
+
+/// What became of a connection's bytes.
+package struct Served {
+    package enum Next {
+        case readOn
+        /// Stopped before a request that must wait; call again when the server is ready for it.
+        case park
+        case closeAfterReply
+        case close
+    }
+
+    /// Bytes that were executed or skipped.
+    package var consumed: Int
+    package var next: Next
+    /// So many bytes must be there before another call makes sense.
+    package var bytesNeeded: Int
+}
+
+/// The requests of one loop. Lives in the loop's memory and is used on its thread.
+@safe
+package struct Executor: ~Copyable {
+    var call: Call
+    private var store = ArgumentStore()
+    private let batch: UnsafeMutablePointer<BatchItem>
+    private let rows: UnsafeMutablePointer<CommandRow>
+    private let keyspace: UnsafeMutablePointer<Keyspace>
+    private let effects: UnsafeMutablePointer<EffectBuffer>
+    private let counters: UnsafeMutablePointer<KeyCounters>
+    private let scratch: UnsafeMutableRawPointer
+    let statistics: LoopStatistics
+    /// Ticks after which a command is looked at more closely.
+    private var slowTicks: UInt64 = .max
+    private var ticksPerMillisecond: UInt64 = 1
+    private var lastTicks: UInt64 = 0
+    /// This loop's number in `Quiescence`.
+    private let quiescent: Int
+
+    /// One parsed request of a batch.
+    private struct BatchItem {
+        var row: Int
+        var firstArgument: Int
+        var argumentCount: Int
+        /// The first key's argument, if it is known ahead, else 0.
+        var firstKey: Int
+        /// Where the request begins and ends in the input.
+        var start: Int
+        var end: Int
+        var hash: UInt64
+    }
+
+    /// More would let the first entries fall out of the nearest cache before they are used.
+    static let batchSize = 32
+
+    package init(state: EngineState, commands: CommandTable, loop: Int) {
+        unsafe batch = .allocate(capacity: Self.batchSize)
+        unsafe rows = commands.rows
+        unsafe keyspace = state.keyspace
+        unsafe effects = .allocate(capacity: 1)
+        unsafe effects.initialize(to: EffectBuffer())
+        unsafe counters = .allocate(capacity: 1)
+        unsafe counters.initialize(to: KeyCounters())
+        unsafe scratch = .allocate(byteCount: 128, alignment: 64)
+        statistics = state.statistics[loop]
+        quiescent = Quiescence.shared.register()
+        let noArguments = unsafe Arguments(
+            store.views, count: 0, firstKeyIndex: 0, firstKeyHash: 0,
+            hashKey: keyspace.pointee.hashKey)
+        // Replaced before the first command runs.
+        let nobody = unsafe UnsafeMutablePointer<Session>(bitPattern: 64).unsafelyUnwrapped
+        unsafe call = Call(
+            arguments: noArguments,
+            keyspace: KeyAccess(
+                keyspace: keyspace, effects: effects, counters: counters, scratch: scratch),
+            session: nobody, state: state, commands: commands, loop: loop)
+    }
+
+    deinit {
+        unsafe batch.deallocate()
+        unsafe effects.deinitialize(count: 1)
+        unsafe effects.deallocate()
+        unsafe counters.deallocate()
+        unsafe scratch.deallocate()
+    }
+
+    // MARK: Iterations
+
+    /// An iteration of the loop begins: the time is read, and memory retired before may go.
+    package mutating func iterationBegan() {
+        Quiescence.shared.wake(quiescent)
+        refreshTime()
+    }
+
+    /// The loop is about to wait.
+    package mutating func iterationEnded() {
+        unsafe statistics.add(.hits, counters.pointee.hits)
+        unsafe statistics.add(.misses, counters.pointee.misses)
+        unsafe counters.pointee = KeyCounters()
+        Quiescence.shared.sleep(quiescent)
+    }
+
+    private mutating func refreshTime() {
+        let state = unsafe call.state
+        let now = state.clock.wallMilliseconds()
+        call.keyspace.nowMilliseconds = now
+        call.keyspace.accessClock = UInt32(truncatingIfNeeded: now / 1000) & 0xFF_FFFF
+        ticksPerMillisecond = TickRate.perMillisecond
+        let slow = state.settings.slowlogMicroseconds.load(ordering: .relaxed)
+        let latency = state.settings.latencyThresholdMilliseconds.load(ordering: .relaxed)
+        // Whatever takes a millisecond gets the time read anew, so that is looked at in any case.
+        var threshold = ticksPerMillisecond
+        if slow >= 0 { threshold = min(threshold, UInt64(slow) * ticksPerMillisecond / 1000) }
+        if latency > 0 { threshold = min(threshold, UInt64(latency) * ticksPerMillisecond) }
+        slowTicks = threshold
+        lastTicks = martlet_ticks()
+    }
+
+    // MARK: Serving
+
+    /// Executes the requests in `input` and appends their replies to `output`.
+    ///
+    /// - Complexity: of the requests; parsing is O(bytes that are not arguments).
+    package mutating func serve(
+        _ session: UnsafeMutablePointer<Session>, _ input: ByteView, output: inout ByteBuffer
+    ) -> Served {
+        swap(&call.reply.buffer, &output)
+        defer { swap(&call.reply.buffer, &output) }
+        unsafe call.session = session
+        call.reply.isRESP3 = unsafe session.pointee.isRESP3
+        call.keyspace.database = unsafe session.pointee.database
+        lastTicks = martlet_ticks()
+        var offset = 0
+        while true {
+            var limits = RequestLimits()
+            limits.bulkBytesMax =
+                unsafe call.state.settings.bulkBytesMax.load(ordering: .relaxed)
+            limits.isAuthenticated = unsafe !session.pointee.gate.contains(.unauthenticated)
+            var failure: ProtocolError?
+            var bytesNeeded = 0
+            let parsedFrom = offset
+            let count = parse(
+                input, &offset, limits, failure: &failure, bytesNeeded: &bytesNeeded)
+            var index = 0
+            while index < count {
+                let next = unsafe execute(batch[index])
+                if next != .none {
+                    let item = unsafe batch[index]
+                    let consumed = next == .park ? item.start : item.end
+                    store.removeAll()
+                    return Served(
+                        consumed: consumed, next: Self.next(next), bytesNeeded: 0)
+                }
+                index &+= 1
+            }
+            store.removeAll()
+            if let failure {
+                failure.write(to: &call.reply)
+                statistics.countError(code: ByteView("ERR"))
+                return Served(
+                    consumed: input.count, next: .closeAfterReply, bytesNeeded: 0)
+            }
+            if bytesNeeded > 0 || (count == 0 && offset == parsedFrom) || offset == input.count {
+                return Served(
+                    consumed: offset, next: .readOn, bytesNeeded: max(0, bytesNeeded - offset))
+            }
+        }
+    }
+
+    private static func next(_ followUp: FollowUp) -> Served.Next {
+        switch followUp {
+        case .none, .execute: .readOn
+        case .park: .park
+        case .closeAfterReply: .closeAfterReply
+        case .close: .close
+        }
+    }
+
+    /// Parses a batch from `offset` on, hashing first keys and fetching what they lead to.
+    ///
+    /// - Returns: the number of requests in the batch. `offset` stands behind the last of them.
+    @inline(__always)
+    private mutating func parse(
+        _ input: ByteView, _ offset: inout Int, _ limits: RequestLimits,
+        failure: inout ProtocolError?, bytesNeeded: inout Int
+    ) -> Int {
+        var count = 0
+        let size = limits.isAuthenticated ? Self.batchSize : 1
+        let database = call.keyspace.database
+        parsing: while count < size && offset < input.count {
+            let first = store.count
+            let start = offset
+            switch RequestParser.parse(input, from: offset, limits: limits, into: &store) {
+            case .request(let arguments, let end):
+                offset = end
+                let name = unsafe store.views[first]
+                let number = unsafe call.commands.number(name)
+                var item = BatchItem(
+                    row: number, firstArgument: first, argumentCount: arguments, firstKey: 0,
+                    start: start, end: end, hash: 0)
+                var endsBatch = false
+                if number >= 0 {
+                    let row = unsafe rows + number
+                    let key = unsafe Int(row.pointee.firstKey)
+                    if key != 0 && key < arguments {
+                        item.firstKey = key
+                        item.hash = unsafe keyspace.pointee.hashKey.hash(store.views[first &+ key])
+                        let shard = unsafe keyspace.pointee.shardIndex(item.hash)
+                        if let directory = unsafe keyspace.pointee.shard(shard).pointee
+                            .directoryHint(database)
+                        {
+                            unsafe Table.prefetchGroup(directory, hash: item.hash)
+                        }
+                    }
+                    endsBatch = unsafe row.pointee.endsBatch
+                }
+                unsafe batch[count] = item
+                count &+= 1
+                // An inline request's arguments stand in the store's one buffer for them.
+                if endsBatch || !input.contains(name) { break parsing }
+            case .empty(let end):
+                offset = end
+            case .incomplete(let needed):
+                store.truncate(to: first)
+                bytesNeeded = needed
+                break parsing
+            case .malformed(let error):
+                store.truncate(to: first)
+                failure = error
+                break parsing
+            }
+        }
+        if count > 1 {
+            var index = 0
+            while index < count {
+                let hash = unsafe batch[index].hash
+                if hash != 0 {
+                    let shard = unsafe keyspace.pointee.shardIndex(hash)
+                    if let directory = unsafe keyspace.pointee.shard(shard).pointee
+                        .directoryHint(database)
+                    {
+                        unsafe Table.prefetchEntry(directory, hash: hash)
+                    }
+                }
+                index &+= 1
+            }
+        }
+        return count
+    }
+
+    // MARK: One request
+
+    /// Looks up, admits, locks, runs, publishes.
+    @inline(__always)
+    private mutating func execute(_ item: BatchItem) -> FollowUp {
+        let hashKey = unsafe keyspace.pointee.hashKey
+        unsafe call.arguments = Arguments(
+            store.views + item.firstArgument, count: item.argumentCount,
+            firstKeyIndex: item.firstKey,
+            firstKeyHash: item.hash, hashKey: hashKey)
+        guard item.row >= 0 else { return reject(unknown: true, row: -1) }
+        let row = unsafe rows + item.row
+        let isPlain = isPlain(unsafe row.pointee.isContainer)
+        call.commandNumber = item.row
+        guard isPlain else { return executeGated(item.row, hash: item.hash) }
+        guard unsafe row.pointee.admits(item.argumentCount) else {
+            return reject(unknown: false, row: item.row)
+        }
+        return unsafe run(item.row, row, item.hash)
+    }
+
+    /// Nothing about the connection or the server asks for the long way.
+    @inline(__always)
+    private func isPlain(_ isContainer: Bool) -> Bool {
+        if isContainer { return false }
+        if unsafe call.session.pointee.gate.rawValue != 0 { return false }
+        if unsafe call.state.conditions.rawValue != 0 { return false }
+        return unsafe martlet_load_relaxed_64(call.session.pointee.killedWord) == 0
+    }
+
+    /// Takes the locks of an admitted request and runs it.
+    @inline(__always)
+    mutating func run(
+        _ number: Int, _ row: UnsafeMutablePointer<CommandRow>, _ hash: UInt64
+    ) -> FollowUp {
+        if unsafe row.pointee.shape == .one {
+            let lock = unsafe keyspace.pointee.lock(keyspace.pointee.shardIndex(hash))
+            lock.lock()
+            if unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(hash)).pointee.claimant
+                != 0
+            {
+                lock.unlock()
+                return .park
+            }
+            unsafe runHeld(row)
+            lock.unlock()
+        } else if unsafe row.pointee.shape == .none {
+            unsafe runHeld(row)
+        } else if !runRouted(number) {
+            return .park
+        }
+        let now = martlet_ticks()
+        let ticks = now &- lastTicks
+        lastTicks = now
+        statistics.count(number, ticks: ticks)
+        if ticks >= slowTicks { noteSlowCommand(number, ticks: ticks) }
+        let followUp = call.followUp
+        if followUp == .none { return .none }
+        call.followUp = .none
+        return followUp == .execute ? executeTransaction() : followUp
+    }
+
+    /// Runs the handler; its locks are held.
+    @inline(__always)
+    private mutating func runHeld(_ row: UnsafeMutablePointer<CommandRow>) {
+        call.keyspace.sinks = unsafe call.state.sinks
+        do {
+            let effect = try unsafe row.pointee.run(&call)
+            ChangeLog.publish(effect, &call, statistics)
+        } catch {
+            fail(error)
+        }
+    }
+
+    /// Runs a command of a transaction, whose locks are held.
+    mutating func runNested(_ number: Int) {
+        let row = unsafe rows + number
+        unsafe runHeld(row)
+        let now = martlet_ticks()
+        statistics.count(number, ticks: now &- lastTicks)
+        lastTicks = now
+        // What a command wants beyond its reply, closing say, waits for the end of the transaction.
+    }
+
+    /// Writes a handler's error. What it met on the way, an expiry say, is published all the same.
+    @inline(never)
+    private mutating func fail(_ error: CommandError) {
+        let before = call.reply.buffer.count
+        error.write(to: &call.reply, detail: call.errorDetail.view)
+        countError(from: before)
+        statistics.countFailure(call.commandNumber, wasRejected: false)
+        ChangeLog.publish(.none, &call, statistics)
+    }
+
+    /// Counts the error reply that was written from `before` on.
+    mutating func countError(from before: Int) {
+        let reply = call.reply.buffer.view
+        guard before < reply.count, reply[before] == UInt8(ascii: "-") else { return }
+        let text = reply.slice(before + 1, reply.count)
+        let end = text.firstIndex(of: UInt8(ascii: " ")) ?? text.count
+        statistics.countError(code: text.slice(0, min(end, 64)))
+    }
+
+    /// Runs a request that needs more than one lock, or locks itself.
+    @inline(never)
+    private mutating func runRouted(_ number: Int) -> Bool {
+        let command = unsafe call.commands.all[number]
+        let row = unsafe rows + number
+        let plan = plan(command, call.arguments)
+        guard unsafe Router.lock(plan, keyspace.pointee) else { return false }
+        unsafe runHeld(row)
+        unsafe Router.unlock(plan, keyspace.pointee)
+        return true
+    }
+
+    func plan(_ command: Command, _ arguments: Arguments) -> LockPlan {
+        switch unsafe rows[command.number].shape {
+        case .none, .walks: return .nothing
+        case .all: return .all
+        case .one, .several:
+            var set = ShardSet()
+            unsafe Router.shards(command, arguments, keyspace.pointee, into: &set)
+            return .several(set)
+        }
+    }
+
+    @inline(never)
+    private mutating func noteSlowCommand(_ number: Int, ticks: UInt64) {
+        let state = unsafe call.state
+        let microseconds = Int64(Double(ticks) * 1000 / Double(ticksPerMillisecond))
+        state.slowCommand.call(
+            SlowCommand(
+                microseconds: microseconds, record: unsafe call.session.pointee.record,
+                arguments: shownArguments(unsafe call.commands.all[number]),
+                commandName: unsafe call.commands.all[number].fullName,
+                isSecret: unsafe call.commands.all[number].traits.contains(.secret),
+                skipsSlowlog: unsafe call.commands.all[number].traits.contains(.skipSlowlog)))
+        if ticks >= ticksPerMillisecond { refreshTime() }
+    }
+}

@@ -1,0 +1,141 @@
+//  From key positions to shards: which locks a command takes, in ascending order.
+
+import MartletBase
+
+/// A set of shards, as bits: what a command with several keys locks.
+struct ShardSet {
+    /// 1024 shards at most.
+    private var words:
+        (
+            UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64,
+            UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64
+        ) = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+    mutating func insert(_ shard: Int) {
+        unsafe withUnsafeMutableBytes(of: &words) { bytes in
+            let offset = (shard >> 6) * 8
+            let word = unsafe bytes.load(fromByteOffset: offset, as: UInt64.self)
+            unsafe bytes.storeBytes(
+                of: word | 1 << UInt64(shard & 63), toByteOffset: offset, as: UInt64.self)
+        }
+    }
+
+    /// Calls `body` for every member in ascending order.
+    func forEach(_ body: (Int) -> Void) {
+        unsafe withUnsafeBytes(of: words) { bytes in
+            for index in 0..<16 {
+                var word = unsafe bytes.load(fromByteOffset: index * 8, as: UInt64.self)
+                while word != 0 {
+                    body(index * 64 + word.trailingZeroBitCount)
+                    word &= word - 1
+                }
+            }
+        }
+    }
+}
+
+/// What a request locks.
+enum LockPlan {
+    case nothing
+    case one(Int)
+    case several(ShardSet)
+    case all
+}
+
+/// Works out and takes the locks of requests.
+enum Router {
+    /// Calls `body` with the number of every argument that is a key.
+    ///
+    /// Counts from the client are bounded by the arguments that are there: a request that claims
+    /// more keys has none, and its handler answers with the error.
+    package static func forEachKey(
+        _ specs: [KeySpec], _ arguments: Arguments, _ body: (Int, KeyFlags) -> Void
+    ) {
+        let count = arguments.count
+        for spec in specs {
+            guard spec.first < count else { continue }
+            switch spec.find {
+            case .range(let last, let step):
+                let end = last >= 0 ? spec.first + last : count + last
+                for index in stride(from: spec.first, through: min(end, count - 1), by: step) {
+                    body(index, spec.flags)
+                }
+            case .counted(let countAt, let firstKey, let step):
+                guard let claimed = arguments[spec.first + countAt].parseInteger(),
+                    claimed > 0, claimed <= Int64(count)
+                else { continue }
+                let first = spec.first + firstKey
+                let end = first + (Int(claimed) - 1) * step
+                guard end < count else { continue }
+                for index in stride(from: first, through: end, by: step) {
+                    body(index, spec.flags)
+                }
+            }
+        }
+    }
+
+    /// The shards of all keys of a request.
+    static func shards(
+        _ command: Command, _ arguments: Arguments, _ keyspace: borrowing Keyspace,
+        into set: inout ShardSet
+    ) {
+        var found = set
+        let hashKey = keyspace.hashKey
+        let mask = keyspace.shardCount - 1
+        forEachKey(command.keys, arguments) { index, _ in
+            found.insert(Int(truncatingIfNeeded: hashKey.hash(arguments[index]) >> 8) & mask)
+        }
+        set = found
+    }
+
+    /// Takes the locks of a plan in ascending order.
+    ///
+    /// - Returns: false when one of the shards is claimed; then no lock is held.
+    static func lock(_ plan: LockPlan, _ keyspace: borrowing Keyspace) -> Bool {
+        switch plan {
+        case .nothing:
+            return true
+        case .one(let shard):
+            keyspace.lock(shard).lock()
+        case .several(let set):
+            let pointer = keyspace.lockTable
+            set.forEach { pointer.lock($0).lock() }
+        case .all:
+            keyspace.lockAll()
+        }
+        if isClaimed(plan, keyspace) {
+            unlock(plan, keyspace)
+            return false
+        }
+        return true
+    }
+
+    static func unlock(_ plan: LockPlan, _ keyspace: borrowing Keyspace) {
+        switch plan {
+        case .nothing: break
+        case .one(let shard): keyspace.lock(shard).unlock()
+        case .several(let set):
+            let pointer = keyspace.lockTable
+            set.forEach { pointer.lock($0).unlock() }
+        case .all: keyspace.unlockAll()
+        }
+    }
+
+    private static func isClaimed(_ plan: LockPlan, _ keyspace: borrowing Keyspace) -> Bool {
+        switch plan {
+        case .nothing: return false
+        case .one(let shard): return unsafe keyspace.shard(shard).pointee.claimant != 0
+        case .several(let set):
+            let pointer = keyspace.lockTable
+            var isClaimed = false
+            set.forEach { isClaimed = isClaimed || pointer.isClaimed($0) }
+            return isClaimed
+        case .all:
+            for shard in 0..<keyspace.shardCount
+            where unsafe keyspace.shard(shard).pointee.claimant != 0 {
+                return true
+            }
+            return false
+        }
+    }
+}

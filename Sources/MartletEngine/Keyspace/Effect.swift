@@ -1,0 +1,104 @@
+//  What a write did, as data: the one thing that leaves a handler besides its reply.
+//
+//  A handler returns an `Effect`, a trivial value. More than one event, or an expiry met on access,
+//  goes to the loop's reusable `EffectBuffer`; while no sink is active only the counts are kept.
+
+import MartletBase
+
+/// The keyspace events that Redis emits, by the classes of notify-keyspace-events.
+package enum KeyEvent: UInt8 {
+    case none
+    case set
+    case append
+    case setrange
+    case incrby
+    case incrbyfloat
+    case setbit
+    case del
+    case expire
+    case persist
+    case renameFrom
+    case renameTo
+    case copyTo
+    case moveFrom
+    case moveTo
+    case expired
+    case evicted
+}
+
+/// What one command changed.
+///
+/// - Invariant: `count == 0` means that nothing happened, unless `isRecorded`.
+package struct Effect {
+    let event: KeyEvent
+    /// Which argument is the key.
+    let keyIndex: UInt16
+    /// How much was changed: what INFO's rdb_changes_since_last_save counts.
+    let count: Int32
+
+    /// Nothing was changed.
+    package static let none = Effect(event: .none, keyIndex: 0, count: 0)
+    /// Everything was appended to the effect buffer.
+    package static let recorded = Effect(event: .none, keyIndex: 0, count: -1)
+
+    /// One event on the first key.
+    @inline(__always)
+    package static func changed(_ event: KeyEvent, count: Int = 1) -> Effect {
+        Effect(event: event, keyIndex: 1, count: Int32(clamping: count))
+    }
+
+    @inline(__always)
+    var isRecorded: Bool { count < 0 }
+}
+
+/// Who wants to know of effects. Tested once per write before anything is encoded.
+struct EffectSinks: OptionSet {
+    let rawValue: UInt32
+    /// Some connection watches some key.
+    static let watching = EffectSinks(rawValue: 1)
+}
+
+/// The effects of the running command or transaction beyond the one it returns.
+struct EffectBuffer: ~Copyable {
+    struct Record {
+        let event: KeyEvent
+        let database: Int
+        let keyHash: UInt64
+        let keyStart: Int
+        let keyCount: Int
+    }
+
+    private(set) var records: [Record] = []
+    private var keys = ByteBuffer()
+    /// Changes since the buffer was last emptied.
+    private(set) var changeCount = 0
+
+    /// Appends an event on a key; its bytes are copied only if a sink is active.
+    mutating func append(
+        _ event: KeyEvent, _ key: Key, database: Int, sinks: EffectSinks, count: Int = 1
+    ) {
+        changeCount += count
+        if sinks.isEmpty { return }
+        records.append(
+            Record(
+                event: event, database: database, keyHash: key.hash, keyStart: keys.count,
+                keyCount: key.bytes.count))
+        keys.append(key.bytes)
+    }
+
+    /// The key of a record, valid until the buffer is next changed.
+    func key(_ record: Record) -> Key {
+        Key(
+            keys.view.slice(record.keyStart, record.keyStart + record.keyCount),
+            hash: record.keyHash)
+    }
+
+    @inline(__always)
+    var isEmpty: Bool { changeCount == 0 }
+
+    mutating func removeAll() {
+        changeCount = 0
+        records.removeAll(keepingCapacity: records.count < 1024)
+        keys.removeAll()
+    }
+}

@@ -1,0 +1,225 @@
+//  The expiry index of a partition: its keys with a TTL in order of time.
+//
+//  A hierarchical timing wheel (Varghese and Lauck 1987) of eleven levels with 64 slots, one
+//  millisecond per slot of the lowest. A slot is a doubly linked list through the entries
+//  themselves, by 4-byte handles: 8 bytes per key, and no search to take one out.
+//
+//         level 0   64 slots of 1 ms          level l holds a deadline whose highest 6-bit digit
+//         level 1   64 slots of 64 ms         that differs from the cursor's is digit l, in the
+//         level 2   64 slots of 4096 ms …     slot of that digit
+//
+//  The cursor is the time up to which the wheel was turned. When it enters a slot of a higher level,
+//  that slot's entries move down: each entry moves at most once per level, one at a time, so that
+//  the work stops and goes on at any point. Nothing is sampled, and what is due comes out in order.
+
+import MartletBase
+
+/// Keys with a deadline, linked in order of time through their entries.
+///
+/// - Invariant: an entry with `hasExpiry` is in exactly one list; `count` counts them.
+@safe
+struct ExpiryIndex: ~Copyable {
+    private static let levels = 11
+    private static let slots = levels * 64
+    private static let noHandle = UInt32.max
+
+    /// First handle of each slot's list; nil before the first TTL.
+    private var heads: UnsafeMutablePointer<UInt32>?
+    /// One bit per non-empty slot of a level.
+    private var occupied: UnsafeMutablePointer<UInt64>?
+    private(set) var count = 0
+    /// Sum of all deadlines, for the average TTL that INFO shows. Exact, and never overflows.
+    private(set) var deadlineSum: Double = 0
+    private var cursor: Int64 = 0
+
+    init() {
+        unsafe heads = nil
+        unsafe occupied = nil
+    }
+
+    deinit {
+        unsafe heads?.deallocate()
+        unsafe occupied?.deallocate()
+    }
+
+    /// Memory of the wheel itself; the links are part of the entries.
+    var bytes: Int { unsafe heads == nil ? 0 : Self.slots * 4 + Self.levels * 8 }
+
+    /// Links an entry in by its deadline. Complexity: O(1).
+    mutating func insert(_ entry: Entry, _ slabs: borrowing Slabs, nowMilliseconds: Int64) {
+        if unsafe heads == nil { allocate() }
+        if count == 0 { cursor = max(nowMilliseconds, 0) }
+        guard let deadline = entry.expiryMilliseconds else {
+            preconditionFailure("an entry in the expiry index has a deadline")
+        }
+        count += 1
+        deadlineSum += Double(deadline)
+        link(entry, deadline, slabs)
+    }
+
+    /// Takes an entry out. Complexity: O(1).
+    mutating func remove(_ entry: Entry, _ slabs: borrowing Slabs) {
+        count -= 1
+        deadlineSum = count == 0 ? 0 : deadlineSum - Double(entry.expiryMilliseconds ?? 0)
+        unlink(entry, slabs)
+    }
+
+    /// The next entry whose deadline is at or before `nowMilliseconds`, or nil when there is none
+    /// or `steps` are used up. The caller removes it.
+    ///
+    /// - Parameter steps: how many entries may be moved or skipped; counted down.
+    mutating func nextDue(
+        _ slabs: borrowing Slabs, nowMilliseconds: Int64, steps: inout Int
+    ) -> Entry? {
+        guard count > 0, let heads = unsafe heads, let occupied = unsafe occupied else {
+            return nil
+        }
+        while steps > 0 {
+            // Finish moving down what the cursor has entered, from the top level down.
+            var level = Self.levels - 1
+            while level > 0 {
+                let slot = level * 64 + digit(cursor, level)
+                while unsafe heads[slot] != Self.noHandle {
+                    if steps == 0 { return nil }
+                    steps -= 1
+                    let entry = unsafe Entry(slabs.object(heads[slot]))
+                    unlink(entry, slabs)
+                    link(entry, entry.expiryMilliseconds ?? 0, slabs)
+                }
+                level -= 1
+            }
+            let due = digit(cursor, 0)
+            if unsafe heads[due] != Self.noHandle {
+                let entry = unsafe Entry(slabs.object(heads[due]))
+                // After the wall clock stepped back, what the cursor reached is not due yet.
+                return entry.isExpired(at: nowMilliseconds) ? entry : nil
+            }
+            if cursor >= nowMilliseconds { return nil }
+            // Jump to the next slot with entries; all lower levels are empty before it.
+            var next = nowMilliseconds
+            level = 0
+            while level < Self.levels {
+                let shift = Int64(level * 6)
+                let position = digit(cursor, level)
+                let later =
+                    position == 63
+                    ? 0 : unsafe occupied[level] & (UInt64.max << UInt64(position + 1))
+                if later != 0 {
+                    let start = Int64(later.trailingZeroBitCount)
+                    let above = shift + 6 >= 63 ? 0 : (cursor >> (shift + 6)) << (shift + 6)
+                    next = min(next, above | (start << shift))
+                    break
+                }
+                level += 1
+            }
+            cursor = next
+            steps -= 1
+        }
+        return nil
+    }
+
+    /// Starts again from an earlier time after the wall clock was set back. Complexity: O(count).
+    mutating func rewind(to nowMilliseconds: Int64, _ slabs: borrowing Slabs) {
+        guard count > 0, nowMilliseconds < cursor, let heads = unsafe heads else { return }
+        var all: [UInt32] = []
+        all.reserveCapacity(count)
+        for slot in 0..<Self.slots {
+            while unsafe heads[slot] != Self.noHandle {
+                let handle = unsafe heads[slot]
+                all.append(handle)
+                unlink(unsafe Entry(slabs.object(handle)), slabs)
+            }
+        }
+        cursor = max(nowMilliseconds, 0)
+        for handle in all {
+            let entry = unsafe Entry(slabs.object(handle))
+            link(entry, entry.expiryMilliseconds ?? 0, slabs)
+        }
+    }
+
+    /// The sum over all keys of the time left, divided by their number; 0 when there are none.
+    func averageTTLMilliseconds(at nowMilliseconds: Int64) -> Int64 {
+        guard count > 0 else { return 0 }
+        let average = deadlineSum / Double(count) - Double(nowMilliseconds)
+        return average <= 0 ? 0 : (average < 9e18 ? Int64(average) : Int64.max)
+    }
+
+    private mutating func allocate() {
+        let heads = UnsafeMutablePointer<UInt32>.allocate(capacity: Self.slots)
+        unsafe heads.initialize(repeating: Self.noHandle, count: Self.slots)
+        let occupied = UnsafeMutablePointer<UInt64>.allocate(capacity: Self.levels)
+        unsafe occupied.initialize(repeating: 0, count: Self.levels)
+        unsafe self.heads = heads
+        unsafe self.occupied = occupied
+    }
+
+    @inline(__always)
+    private func digit(_ time: Int64, _ level: Int) -> Int {
+        Int((time >> Int64(level * 6)) & 63)
+    }
+
+    private func link(_ entry: Entry, _ deadline: Int64, _ slabs: borrowing Slabs) {
+        guard let heads = unsafe heads, let occupied = unsafe occupied else { return }
+        let time = max(deadline, cursor)
+        let different = UInt64(bitPattern: time ^ cursor)
+        let level = different == 0 ? 0 : (63 - different.leadingZeroBitCount) / 6
+        let slot = level * 64 + digit(time, level)
+        let handle = unsafe slabs.handle(entry.address, bytes: entry.allocationBytes)
+        let first = unsafe heads[slot]
+        unsafe entry.address.storeBytes(of: first, toByteOffset: 16, as: UInt32.self)
+        unsafe entry.address.storeBytes(
+            of: Slabs.handleMax + UInt32(slot), toByteOffset: 20, as: UInt32.self)
+        if first != Self.noHandle {
+            unsafe slabs.object(first).storeBytes(of: handle, toByteOffset: 20, as: UInt32.self)
+        }
+        unsafe heads[slot] = handle
+        unsafe occupied[level] |= 1 << UInt64(slot & 63)
+    }
+
+    private func unlink(_ entry: Entry, _ slabs: borrowing Slabs) {
+        guard let heads = unsafe heads, let occupied = unsafe occupied else { return }
+        let next = unsafe entry.address.load(fromByteOffset: 16, as: UInt32.self)
+        let previous = unsafe entry.address.load(fromByteOffset: 20, as: UInt32.self)
+        if next != Self.noHandle {
+            unsafe slabs.object(next).storeBytes(of: previous, toByteOffset: 20, as: UInt32.self)
+        }
+        if previous >= Slabs.handleMax {
+            let slot = Int(previous - Slabs.handleMax)
+            unsafe heads[slot] = next
+            if next == Self.noHandle { unsafe occupied[slot / 64] &= ~(1 << UInt64(slot & 63)) }
+        } else {
+            unsafe slabs.object(previous).storeBytes(of: next, toByteOffset: 16, as: UInt32.self)
+        }
+    }
+
+    /// Exchanges contents with another index: the wheel of a flushed partition goes away whole.
+    mutating func exchange(with other: inout ExpiryIndex) {
+        swap(&self, &other)
+    }
+
+    /// Checks that every list is well linked and counted; for tests. Complexity: O(count).
+    func checkInvariants(_ slabs: borrowing Slabs) {
+        guard let heads = unsafe heads, let occupied = unsafe occupied else {
+            precondition(count == 0, "no wheel, no keys")
+            return
+        }
+        var total = 0
+        for slot in 0..<Self.slots {
+            var handle = unsafe heads[slot]
+            let isOccupied = unsafe occupied[slot / 64] & (1 << UInt64(slot & 63)) != 0
+            precondition(isOccupied == (handle != Self.noHandle), "the bit map shows the lists")
+            var previous = Slabs.handleMax + UInt32(slot)
+            while handle != Self.noHandle {
+                let entry = unsafe Entry(slabs.object(handle))
+                precondition(entry.header.hasExpiry, "a linked entry has a deadline")
+                precondition(
+                    unsafe entry.address.load(fromByteOffset: 20, as: UInt32.self) == previous,
+                    "links go both ways")
+                previous = handle
+                handle = unsafe entry.address.load(fromByteOffset: 16, as: UInt32.self)
+                total += 1
+            }
+        }
+        precondition(total == count, "the index counts its keys")
+    }
+}

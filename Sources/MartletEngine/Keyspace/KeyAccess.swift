@@ -1,0 +1,298 @@
+//  A command's view of the keys: finds them, hides what has expired, writes them, notes effects.
+//
+//  Handlers see keys through here alone. The executor holds the locks of all shards that the
+//  command declared; a method below never takes one.
+
+import MartletBase
+
+/// Counters of one loop that key lookups move.
+struct KeyCounters {
+    var hits: UInt64 = 0
+    var misses: UInt64 = 0
+}
+
+/// The keys of one database while the shards of a command are held.
+@safe
+package struct KeyAccess {
+    let keyspace: UnsafeMutablePointer<Keyspace>
+    /// Effects beyond the one that the handler returns.
+    let effects: UnsafeMutablePointer<EffectBuffer>
+    let counters: UnsafeMutablePointer<KeyCounters>
+    /// Room for decimal forms of integer values: four of 32 bytes, used in turn.
+    private let scratch: UnsafeMutableRawPointer
+    private var scratchTurn = 0
+    /// The database the connection has selected.
+    package var database = 0
+    /// Wall clock of the loop's iteration.
+    package var nowMilliseconds: Int64 = 0
+    /// The access clock that lookups leave in entries: minutes, or seconds of the LRU clock.
+    package var accessClock: UInt32 = 0
+    /// CLIENT NO-TOUCH: lookups leave no trace.
+    package var leavesNoTrace = false
+    var sinks: EffectSinks = []
+
+    init(
+        keyspace: UnsafeMutablePointer<Keyspace>, effects: UnsafeMutablePointer<EffectBuffer>,
+        counters: UnsafeMutablePointer<KeyCounters>, scratch: UnsafeMutableRawPointer
+    ) {
+        unsafe self.keyspace = keyspace
+        unsafe self.effects = effects
+        unsafe self.counters = counters
+        unsafe self.scratch = scratch
+    }
+
+    // MARK: Finding
+
+    @inline(__always)
+    private func shard(_ key: Key) -> UnsafeMutablePointer<Shard> {
+        unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
+    }
+
+    /// Where the key stands in a database, if it is there and alive. An expired one is removed.
+    @inline(__always)
+    private func slot(
+        _ key: Key, _ database: Int
+    ) -> (slot: Slot, partition: UnsafeMutablePointer<Partition>)? {
+        let shard = unsafe shard(key)
+        guard let partition = unsafe shard.pointee.partition(database),
+            let slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash)
+        else { return nil }
+        let entry = slot.entry
+        if entry.header.hasExpiry {
+            let now = unsafe shard.pointee.advance(to: nowMilliseconds)
+            if entry.isExpired(at: now) {
+                unsafe expire(slot, key, database, partition)
+                return nil
+            }
+        }
+        return unsafe (slot, partition)
+    }
+
+    /// Removes a key whose deadline has passed.
+    @inline(never)
+    private func expire(
+        _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>
+    ) {
+        unsafe effects.pointee.append(.expired, key, database: database, sinks: sinks)
+        unsafe partition.pointee.remove(slot, hash: key.hash)
+        unsafe shard(key).pointee.expiredCount += 1
+    }
+
+    /// The entry of a key to read from; counts a hit or a miss and leaves the access clock.
+    @inline(__always)
+    package func read(_ key: Key) -> Entry? {
+        guard let found = unsafe slot(key, database) else {
+            unsafe counters.pointee.misses &+= 1
+            return nil
+        }
+        unsafe counters.pointee.hits &+= 1
+        let entry = unsafe found.slot.entry
+        touch(entry)
+        return entry
+    }
+
+    /// The entry of a key that is about to be written, or only looked at: no hit, no miss.
+    @inline(__always)
+    package func find(_ key: Key) -> Entry? {
+        guard let found = unsafe slot(key, database) else { return nil }
+        return unsafe found.slot.entry
+    }
+
+    /// The same in another database.
+    package func find(_ key: Key, inDatabase other: Int) -> Entry? {
+        guard let found = unsafe slot(key, other) else { return nil }
+        return unsafe found.slot.entry
+    }
+
+    /// Leaves the access clock in an entry, unless the connection wants no trace.
+    @inline(__always)
+    package func touch(_ entry: Entry) {
+        // Stored only when it changed: most reads leave the entry's cache line clean.
+        if entry.access != accessClock && !leavesNoTrace { entry.access = accessClock }
+    }
+
+    // MARK: Strings
+
+    /// The bytes of a string key, or nil when it is missing; counts a hit or a miss.
+    ///
+    /// The view lives until the key is written or four more integers were read.
+    @inline(__always)
+    package mutating func readString(_ key: Key) throws(CommandError) -> ByteView? {
+        guard let entry = read(key) else { return nil }
+        return try string(of: entry)
+    }
+
+    /// The bytes of an entry that must be a string.
+    @inline(__always)
+    package mutating func string(of entry: Entry) throws(CommandError) -> ByteView {
+        guard entry.isString else { throw .wrongType }
+        if entry.encoding == .integer { return integerText(entry) }
+        return entry.encoding == .inline ? entry.inlineValue : entry.heapString.view
+    }
+
+    private mutating func integerText(_ entry: Entry) -> ByteView {
+        scratchTurn = (scratchTurn + 1) & 3
+        let room = unsafe UnsafeMutableRawBufferPointer(
+            start: scratch + scratchTurn * 32, count: 32)
+        return unsafe entry.stringBytes(scratch: room)
+    }
+
+    /// Sets a key to a string, whatever it was.
+    @inline(__always)
+    package func setString(
+        _ key: Key, _ value: ByteView, expiry: ExpiryChange
+    ) throws(CommandError) {
+        let shard = unsafe shard(key)
+        let partition = unsafe shard.pointee.makePartition(
+            database, hashKey: keyspace.pointee.hashKey)
+        let now = unsafe shard.pointee.advance(to: nowMilliseconds)
+        var slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash)
+        if let old = slot, old.entry.isExpired(at: now) {
+            unsafe expire(old, key, database, partition)
+            slot = nil
+        }
+        let entry = unsafe partition.pointee.setString(
+            key, value, at: slot, expiry: expiry, access: accessClock, epoch: shard.pointee.epoch,
+            nowMilliseconds: now)
+        if entry == nil { throw .outOfMemory }
+    }
+
+    /// Sets a key to the decimal form of an integer.
+    @inline(__always)
+    package func setInteger(
+        _ key: Key, _ value: Int64, expiry: ExpiryChange
+    ) throws(CommandError) {
+        let shard = unsafe shard(key)
+        let partition = unsafe shard.pointee.makePartition(
+            database, hashKey: keyspace.pointee.hashKey)
+        let slot = unsafe slot(key, database)?.slot
+        let entry = unsafe partition.pointee.setInteger(
+            key, value, at: slot, expiry: expiry, access: accessClock, epoch: shard.pointee.epoch,
+            nowMilliseconds: nowMilliseconds)
+        if entry == nil { throw .outOfMemory }
+    }
+
+    /// Lends a string's bytes to be changed in place, `length` of them or as many as there are if
+    /// that is more; a missing key begins empty, new bytes are zero.
+    ///
+    /// - Throws: `.wrongType`, `.outOfMemory`; nothing changed then.
+    /// - Complexity: O(1) on average per byte that a string grows by.
+    package func changeString(
+        _ key: Key, length: Int, _ body: (MutableBytes) -> Void
+    ) throws(CommandError) {
+        if find(key) == nil {
+            try setString(key, ByteView(), expiry: .clear)
+        }
+        guard let found = unsafe slot(key, database) else { return }
+        let entry = unsafe found.slot.entry
+        guard entry.isString else { throw .wrongType }
+        let wanted = max(length, entry.stringLength)
+        let done = unsafe found.partition.pointee.withMutableString(
+            at: found.slot, key: key, length: wanted, nowMilliseconds: nowMilliseconds
+        ) { address in
+            unsafe body(MutableBytes(address, count: wanted))
+        }
+        if !done { throw .outOfMemory }
+        if let now = unsafe slot(key, database)?.slot.entry { touch(now) }
+    }
+
+    // MARK: Any type
+
+    /// Removes a key; false when it was not there.
+    @inline(__always)
+    package func remove(_ key: Key) -> Bool {
+        guard let found = unsafe slot(key, database) else { return false }
+        unsafe found.partition.pointee.remove(found.slot, hash: key.hash)
+        return true
+    }
+
+    /// Sets or clears (nil) a key's deadline; false when the key is missing.
+    package func setExpiry(_ key: Key, _ deadline: Int64?) throws(CommandError) -> Bool {
+        guard let found = unsafe slot(key, database) else { return false }
+        guard
+            unsafe found.partition.pointee.setExpiry(
+                deadline, at: found.slot, nowMilliseconds: nowMilliseconds)
+        else { throw .outOfMemory }
+        return true
+    }
+
+    /// Copies a key's value and deadline to another key or database, replacing what is there.
+    ///
+    /// - Precondition: the source is alive, and source and destination are not the same.
+    /// - Complexity: O(value).
+    package func copy(
+        _ source: Key, to destination: Key, inDatabase other: Int
+    ) throws(CommandError) {
+        guard let found = unsafe slot(source, database) else { return }
+        let entry = unsafe found.slot.entry
+        let expiry: ExpiryChange = entry.expiryMilliseconds.map { .at($0) } ?? .clear
+        var target = self
+        target.database = other
+        switch entry.kind {
+        case .string:
+            if entry.encoding == .integer {
+                try target.setInteger(destination, entry.integer, expiry: expiry)
+            } else {
+                let wasModified = entry.header.isModified
+                let value = entry.encoding == .inline ? entry.inlineValue : entry.heapString.view
+                try target.setString(destination, value, expiry: expiry)
+                if wasModified, let copied = target.find(destination), copied.encoding != .integer {
+                    copied.header.bits |= EntryHeader.isModifiedBit
+                }
+            }
+        case .list, .set, .sortedSet, .hash, .stream:
+            throw .invalid("this type is not available yet")
+        }
+    }
+
+    /// Notes an event beyond the one the handler returns; it returns `.recorded` then.
+    package func record(_ event: KeyEvent, _ key: Key, count: Int = 1) {
+        unsafe effects.pointee.append(event, key, database: database, sinks: sinks, count: count)
+    }
+
+    /// The same in another database.
+    package func record(_ event: KeyEvent, _ key: Key, inDatabase other: Int) {
+        unsafe effects.pointee.append(event, key, database: other, sinks: sinks)
+    }
+
+    /// What a key costs in bytes, or nil when it is missing.
+    package func memoryUsage(_ key: Key) -> Int? {
+        guard let found = unsafe slot(key, database) else { return nil }
+        return unsafe found.partition.pointee.memoryUsage(found.slot.entry)
+    }
+
+    /// Databases there are.
+    package var databaseCount: Int { unsafe keyspace.pointee.databaseCount }
+}
+
+/// Bytes lent to be changed in place; every access is checked.
+@safe
+package struct MutableBytes {
+    private let address: UnsafeMutableRawPointer
+    package let count: Int
+
+    init(_ address: UnsafeMutableRawPointer, count: Int) {
+        unsafe self.address = address
+        self.count = count
+    }
+
+    package subscript(index: Int) -> UInt8 {
+        get {
+            precondition(index >= 0 && index < count, "index inside the bytes")
+            return unsafe address.load(fromByteOffset: index, as: UInt8.self)
+        }
+        nonmutating set {
+            precondition(index >= 0 && index < count, "index inside the bytes")
+            unsafe address.storeBytes(of: newValue, toByteOffset: index, as: UInt8.self)
+        }
+    }
+
+    /// Copies `bytes` to `offset`.
+    package func replace(at offset: Int, with bytes: ByteView) {
+        precondition(offset >= 0 && bytes.count <= count - offset, "the copy fits")
+        unsafe (address + offset).copyMemory(from: bytes.address, byteCount: bytes.count)
+    }
+
+    /// The bytes, to read.
+    package var view: ByteView { unsafe ByteView(address, count: count) }
+}

@@ -1,0 +1,417 @@
+//  One shard's keys of one database: table, allocator, expiry index and memory counters.
+//
+//  Knows what a key's value costs and how a string value changes its form; knows nothing of
+//  commands. Everything here runs under the shard's lock. The partition frees entries through its
+//  slabs and large values through the reclaimer.
+
+import CSystem
+import Glibc
+import MartletBase
+
+/// A key as commands name it: its bytes and their keyed hash.
+package struct Key {
+    package let bytes: ByteView
+    package let hash: UInt64
+
+    @inline(__always)
+    package init(_ bytes: ByteView, hash: UInt64) {
+        self.bytes = bytes
+        self.hash = hash
+    }
+}
+
+/// What a write does to the deadline of the key it writes.
+package enum ExpiryChange {
+    /// The key has none afterwards.
+    case clear
+    /// The key keeps the one it has.
+    case keep
+    /// The key expires at this wall clock time, in milliseconds.
+    case at(Int64)
+}
+
+/// The keys of one database in one shard.
+@safe
+struct Partition: ~Copyable {
+    var table: Table
+    var slabs: Slabs
+    var expiry: ExpiryIndex
+    /// Bytes of values outside of entries.
+    private(set) var heapBytes = 0
+    /// Entries whose value stands outside of them: none of these, and a flush need not walk.
+    private(set) var heapCount = 0
+
+    /// Strings up to this stand in their entry, if entry and all fit a slab object.
+    static let inlineValueBytesMax = 960
+
+    init(hashKey: HashKey) {
+        table = Table(hashKey: hashKey)
+        slabs = Slabs()
+        expiry = ExpiryIndex()
+    }
+
+    deinit {
+        if heapCount > 0 {
+            table.forEach { entry in
+                if entry.encoding == .heap { unsafe free(entry.heapString.address) }
+            }
+        }
+    }
+
+    /// The number of keys, those past their deadline and not yet reclaimed included.
+    @inline(__always)
+    var count: Int { table.count }
+
+    /// Bytes of entries, values, table and wheel.
+    var usedBytes: Int { slabs.usedBytes + heapBytes + table.bytes + expiry.bytes }
+
+    // MARK: Strings
+
+    /// Sets `key` to a string, whatever it was.
+    ///
+    /// - Parameters:
+    ///   - slot: where the key stands now, or nil when it is new.
+    ///   - epoch: the snapshot epoch that new entries carry.
+    /// - Returns: the entry, or nil when there is no memory for the value; then nothing changed.
+    /// - Complexity: O(value).
+    @inline(__always)
+    mutating func setString(
+        _ key: Key, _ value: ByteView, at slot: Slot?, expiry change: ExpiryChange,
+        access: UInt32, epoch: UInt8, nowMilliseconds: Int64
+    ) -> Entry? {
+        if value.count <= 20, let integer = value.parseInteger() {
+            return setInteger(
+                key, integer, at: slot, expiry: change, access: access, epoch: epoch,
+                nowMilliseconds: nowMilliseconds)
+        }
+        let isInline = value.count <= Self.inlineValueBytesMax
+        if isInline, let slot {
+            // The most common write: a value of about the same size. It goes where the old one is.
+            let entry = slot.entry
+            let header = entry.header
+            if header.bits & (EntryHeader.isWideBit | 0xFF) == UInt64(ValueEncoding.inline.rawValue)
+                << 4,
+                value.count <= 255, keepsPrefix(header, change)
+            {
+                let keyBytes = entry.keyBytes
+                let fixed = header.prefixBytes &+ keyBytes
+                if Slabs.areInterchangeable(
+                    fixed &+ entry.valueBytes, fixed &+ value.count)
+                {
+                    let kept =
+                        header.bits & 0x00FF_FFFF_FFFF_FFFF
+                        & ~(EntryHeader.isModifiedBit | EntryHeader.accessMask)
+                    entry.header.bits =
+                        kept | UInt64(value.count) << 56 | UInt64(access) << 24
+                    unsafe memcpy(entry.valueAddress, value.address, value.count)
+                    if case .at(let deadline) = change {
+                        setDeadline(entry, deadline, nowMilliseconds)
+                    }
+                    return entry
+                }
+            }
+        }
+        if isInline {
+            return replace(
+                key, at: slot, kind: .string, encoding: .inline, valueBytes: value.count,
+                expiry: change, access: access, epoch: epoch, nowMilliseconds: nowMilliseconds
+            ) { entry in
+                unsafe memcpy(entry.valueAddress, value.address, value.count)
+            }
+        }
+        guard let string = HeapString.allocate(length: value.count, capacity: value.count) else {
+            return nil
+        }
+        unsafe memcpy(string.bytes, value.address, value.count)
+        return adopt(
+            string, for: key, at: slot, expiry: change, access: access, epoch: epoch,
+            nowMilliseconds: nowMilliseconds)
+    }
+
+    /// Sets `key` to the decimal form of `integer`.
+    @inline(__always)
+    mutating func setInteger(
+        _ key: Key, _ integer: Int64, at slot: Slot?, expiry change: ExpiryChange,
+        access: UInt32, epoch: UInt8, nowMilliseconds: Int64
+    ) -> Entry? {
+        if let slot {
+            let entry = slot.entry
+            let header = entry.header
+            if header.bits & 0xFF == 0, keepsPrefix(header, change) {
+                entry.integer = integer
+                entry.header.bits = header.bits & ~EntryHeader.isModifiedBit
+                entry.access = access
+                if case .at(let deadline) = change { setDeadline(entry, deadline, nowMilliseconds) }
+                return entry
+            }
+        }
+        return replace(
+            key, at: slot, kind: .string, encoding: .integer, valueBytes: 8, expiry: change,
+            access: access, epoch: epoch, nowMilliseconds: nowMilliseconds
+        ) { entry in
+            entry.integer = integer
+        }
+    }
+
+    /// Makes a heap string the value of `key`. It is freed when there is no memory for the entry.
+    mutating func adopt(
+        _ string: HeapString, for key: Key, at slot: Slot?, expiry change: ExpiryChange,
+        access: UInt32, epoch: UInt8, nowMilliseconds: Int64
+    ) -> Entry? {
+        let entry = replace(
+            key, at: slot, kind: .string, encoding: .heap, valueBytes: 8, expiry: change,
+            access: access, epoch: epoch, nowMilliseconds: nowMilliseconds
+        ) { entry in
+            entry.heapString = string
+        }
+        if entry == nil {
+            unsafe free(string.address)
+        } else {
+            heapBytes += string.allocationBytes
+            heapCount += 1
+        }
+        return entry
+    }
+
+    /// Whether an entry with `header` has the room for a deadline that `change` asks for, or none.
+    @inline(__always)
+    private func keepsPrefix(_ header: EntryHeader, _ change: ExpiryChange) -> Bool {
+        switch change {
+        case .clear: !header.hasExpiry
+        case .keep: true
+        case .at: header.hasExpiry
+        }
+    }
+
+    /// Gives `key` a new entry, in place of the one at `slot` if there is one.
+    ///
+    /// - Parameter fill: writes the value region of the new entry.
+    @inline(__always)
+    private mutating func replace(
+        _ key: Key, at slot: Slot?, kind: ValueKind, encoding: ValueEncoding, valueBytes: Int,
+        expiry change: ExpiryChange, access: UInt32, epoch: UInt8, nowMilliseconds: Int64,
+        fill: (Entry) -> Void
+    ) -> Entry? {
+        var deadline: Int64?
+        switch change {
+        case .clear: deadline = nil
+        case .keep: deadline = slot?.entry.expiryMilliseconds
+        case .at(let time): deadline = time
+        }
+        let layout = EntryLayout(
+            kind: kind, encoding: encoding, keyBytes: key.bytes.count, valueBytes: valueBytes,
+            hasExpiry: deadline != nil)
+        guard let memory = unsafe slabs.allocate(layout.allocationBytes) else { return nil }
+        let entry = unsafe layout.initialize(memory, key: key.bytes, access: access, epoch: epoch)
+        fill(entry)
+        if let slot {
+            let old = slot.entry
+            if old.header.hasExpiry { expiry.remove(old, slabs) }
+            slot.entry = entry
+            freeValue(old)
+            unsafe slabs.free(old.address, bytes: old.allocationBytes)
+        } else {
+            table.insert(entry, hash: key.hash)
+        }
+        if let deadline {
+            unsafe entry.address.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
+            expiry.insert(entry, slabs, nowMilliseconds: nowMilliseconds)
+        }
+        return entry
+    }
+
+    /// Frees what the entry holds outside of itself.
+    @inline(__always)
+    private mutating func freeValue(_ entry: Entry) {
+        if entry.header.encodingBits == ValueEncoding.heap.rawValue { freeHeapValue(entry) }
+    }
+
+    @inline(never)
+    private mutating func freeHeapValue(_ entry: Entry) {
+        let string = entry.heapString
+        heapBytes -= string.allocationBytes
+        heapCount -= 1
+        unsafe Reclaimer.shared.release(string.address, bytes: string.capacity)
+    }
+
+    /// Gives a string value `length` bytes that may be changed in place, zero-padded when it grows,
+    /// and calls `body` with their address.
+    ///
+    /// The value becomes a heap string when it does not fit its entry any more; a heap string that
+    /// grows gets half as much again, so that APPEND costs O(1) a byte on average.
+    ///
+    /// - Returns: false when there was no memory; nothing changed then.
+    /// - Precondition: the entry at `slot` is a string; `length` is at least its present length.
+    mutating func withMutableString(
+        at slot: Slot, key: Key, length: Int, nowMilliseconds: Int64,
+        _ body: (UnsafeMutableRawPointer) -> Void
+    ) -> Bool {
+        let entry = slot.entry
+        switch entry.encoding {
+        case .heap:
+            let string = entry.heapString
+            let old = string.length
+            precondition(length >= old, "a string is not made shorter here")
+            if length <= string.capacity {
+                unsafe memset(string.bytes + old, 0, length - old)
+                string.length = length
+                unsafe body(string.bytes)
+                return true
+            }
+            let oldCapacity = string.capacity
+            let capacity = max(length, min(length + length / 2, length + 1 << 20))
+            guard
+                let memory = unsafe realloc(string.address, HeapString.headerBytes + capacity)
+            else { return false }
+            heapBytes += capacity - oldCapacity
+            let moved = unsafe HeapString(memory)
+            moved.setCapacity(capacity)
+            unsafe memset(moved.bytes + old, 0, length - old)
+            moved.length = length
+            entry.heapString = moved
+            unsafe body(moved.bytes)
+            return true
+        case .inline where length == entry.valueBytes:
+            entry.header.bits |= EntryHeader.isModifiedBit
+            unsafe body(entry.valueAddress)
+            return true
+        case .inline, .integer:
+            var scratch: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+            var oldLength = 0
+            return unsafe withUnsafeMutableBytes(of: &scratch) { scratch in
+                // The old value must outlive its entry.
+                let text = unsafe entry.stringBytes(scratch: scratch)
+                oldLength = text.count
+                precondition(length >= oldLength, "a string is not made shorter here")
+                guard
+                    let string = HeapString.allocate(
+                        length: length,
+                        capacity: length <= Self.inlineValueBytesMax
+                            ? length : max(length, min(length + length / 2, length + 1 << 20)))
+                else { return false }
+                unsafe memcpy(string.bytes, text.address, oldLength)
+                unsafe memset(string.bytes + oldLength, 0, length - oldLength)
+                unsafe body(string.bytes)
+                let access = entry.access
+                let epoch = UInt8(truncatingIfNeeded: entry.header.bits >> 16)
+                if length <= Self.inlineValueBytesMax {
+                    // Small enough for the entry: the heap string was only the place to build it.
+                    let made = replace(
+                        key, at: slot, kind: .string, encoding: .inline, valueBytes: length,
+                        expiry: .keep, access: access, epoch: epoch,
+                        nowMilliseconds: nowMilliseconds
+                    ) { unsafe memcpy($0.valueAddress, string.bytes, length) }
+                    unsafe free(string.address)
+                    guard let made else { return false }
+                    made.header.bits |= EntryHeader.isModifiedBit
+                    return true
+                }
+                return adopt(
+                    string, for: key, at: slot, expiry: .keep, access: access, epoch: epoch,
+                    nowMilliseconds: nowMilliseconds) != nil
+            }
+        }
+    }
+
+    // MARK: Any value
+
+    /// Removes the key at `slot`.
+    @inline(__always)
+    mutating func remove(_ slot: Slot, hash: UInt64) {
+        let entry = slot.entry
+        if entry.header.hasExpiry { expiry.remove(entry, slabs) }
+        table.remove(slot, hash: hash)
+        freeValue(entry)
+        unsafe slabs.free(entry.address, bytes: entry.allocationBytes)
+    }
+
+    /// Gives an entry that has a deadline another one.
+    private mutating func setDeadline(_ entry: Entry, _ deadline: Int64, _ nowMilliseconds: Int64) {
+        expiry.remove(entry, slabs)
+        unsafe entry.address.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
+        expiry.insert(entry, slabs, nowMilliseconds: nowMilliseconds)
+    }
+
+    /// Sets, moves or clears the deadline of the key at `slot`; the value stays where it is or
+    /// moves with its entry.
+    ///
+    /// - Returns: false when there was no memory for an entry with a deadline.
+    /// - Complexity: O(entry) when it must be moved, else O(1).
+    mutating func setExpiry(_ deadline: Int64?, at slot: Slot, nowMilliseconds: Int64) -> Bool {
+        let old = slot.entry
+        if let deadline, old.header.hasExpiry {
+            setDeadline(old, deadline, nowMilliseconds)
+            return true
+        }
+        if deadline == nil && !old.header.hasExpiry { return true }
+        let keyBytes = old.keyBytes
+        let valueBytes = old.valueBytes
+        let oldPrefix = old.header.prefixBytes
+        let newPrefix = deadline == nil ? oldPrefix - 16 : oldPrefix + 16
+        let payload = keyBytes + valueBytes
+        guard let memory = unsafe slabs.allocate(newPrefix + payload) else { return false }
+        var header = old.header
+        if old.header.hasExpiry { expiry.remove(old, slabs) }
+        header.bits ^= EntryHeader.hasExpiryBit
+        unsafe memory.storeBytes(of: header.bits, as: UInt64.self)
+        if header.isWide {
+            unsafe memcpy(memory + newPrefix - 8, old.address + oldPrefix - 8, 8)
+        }
+        unsafe memcpy(memory + newPrefix, old.address + oldPrefix, payload)
+        let entry = unsafe Entry(memory)
+        slot.entry = entry
+        unsafe slabs.free(old.address, bytes: oldPrefix + payload)
+        if let deadline {
+            unsafe memory.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
+            expiry.insert(entry, slabs, nowMilliseconds: nowMilliseconds)
+        }
+        return true
+    }
+
+    /// What the key at `entry` costs in all: entry, value, its share of the table.
+    func memoryUsage(_ entry: Entry) -> Int {
+        var bytes = Slabs.allocationBytes(entry.allocationBytes)
+        if entry.encoding == .heap { bytes += entry.heapString.allocationBytes }
+        return bytes + (count == 0 ? 0 : table.bytes / count)
+    }
+
+    /// Empties the partition; the old contents are freed elsewhere once no loop can read them.
+    mutating func flush(hashKey: HashKey) {
+        guard count > 0 else { return }
+        let removed = count
+        var old = Partition(hashKey: hashKey)
+        table.exchange(with: &old.table)
+        swap(&slabs, &old.slabs)
+        swap(&expiry, &old.expiry)
+        swap(&heapBytes, &old.heapBytes)
+        swap(&heapCount, &old.heapCount)
+        let box = UnsafeMutablePointer<Partition>.allocate(capacity: 1)
+        unsafe box.initialize(to: old)
+        let address = UInt(bitPattern: box)
+        Reclaimer.shared.run(objects: removed) {
+            Quiescence.shared.synchronize()
+            guard let box = unsafe UnsafeMutablePointer<Partition>(bitPattern: address) else {
+                return
+            }
+            unsafe box.deinitialize(count: 1)
+            unsafe box.deallocate()
+        }
+    }
+
+    /// Checks table and expiry index and that they agree; for tests.
+    func checkInvariants() {
+        table.checkInvariants()
+        expiry.checkInvariants(slabs)
+        var withExpiry = 0
+        var objects = 0
+        var heap = 0
+        table.forEach { entry in
+            if entry.header.hasExpiry { withExpiry += 1 }
+            if entry.encoding == .heap { heap += 1 }
+            objects += Slabs.allocationBytes(entry.allocationBytes)
+        }
+        precondition(withExpiry == expiry.count, "every key with a deadline is indexed")
+        precondition(objects == slabs.usedBytes, "every object belongs to a key")
+        precondition(heap == heapCount, "heap values are counted")
+    }
+}

@@ -1,0 +1,198 @@
+//  One lock's part of the keys, and the keyspace that all shards make up.
+//
+//  Raw memory: shards stand side by side, each on its own cache lines, for the life of the engine.
+//  Everything but the lock word is touched under the lock, except what `prefetchTable` reads.
+//
+//  A key's shard depends on its hash alone, never on its database. Each shard has one partition per
+//  database, created when first written and never freed before the keyspace, so that the hint may
+//  follow its pointer; SWAPDB exchanges the pointers.
+
+import CSystem
+import Glibc
+import MartletBase
+
+/// The keys of one lock.
+@safe
+struct Shard: ~Copyable {
+    /// The lock, then the claim: 0, or the number of the transaction or script that claims it.
+    private var lockWord: UInt32 = 0
+    var claimant: UInt32 = 0
+    /// The latest wall clock used here: time does not run backward for a key.
+    private var latestMilliseconds: Int64 = 0
+    private let partitions: UnsafeMutablePointer<UnsafeMutablePointer<Partition>?>
+    /// Connections that watch keys of this shard.
+    var watchers = WatchTable()
+    /// Keys reclaimed after their deadline, for INFO.
+    var expiredCount: UInt64 = 0
+    /// The snapshot epoch new entries carry.
+    var epoch: UInt8 = 0
+
+    /// A step back of the wall clock by more than this is taken as the new truth.
+    private static let clockStepMilliseconds: Int64 = 1000
+
+    init(databases: Int) {
+        unsafe partitions = .allocate(capacity: databases)
+        unsafe partitions.initialize(repeating: nil, count: databases)
+    }
+
+    /// Frees the partitions. The shard is not used afterwards.
+    mutating func tearDown(databases: Int) {
+        for index in 0..<databases {
+            if let partition = unsafe partitions[index] {
+                unsafe partition.deinitialize(count: 1)
+                unsafe partition.deallocate()
+            }
+        }
+        unsafe partitions.deallocate()
+    }
+
+    /// The partition of a database, or nil while it was never written.
+    @inline(__always)
+    func partition(_ database: Int) -> UnsafeMutablePointer<Partition>? {
+        unsafe partitions[database]
+    }
+
+    /// The partition of a database, created if need be.
+    @inline(__always)
+    func makePartition(_ database: Int, hashKey: HashKey) -> UnsafeMutablePointer<Partition> {
+        if let partition = unsafe partitions[database] { return unsafe partition }
+        return unsafe createPartition(database, hashKey)
+    }
+
+    @inline(never)
+    private func createPartition(
+        _ database: Int, _ hashKey: HashKey
+    ) -> UnsafeMutablePointer<Partition> {
+        let partition = UnsafeMutablePointer<Partition>.allocate(capacity: 1)
+        unsafe partition.initialize(to: Partition(hashKey: hashKey))
+        unsafe martlet_store_release_64(
+            partitions + database, UInt64(UInt(bitPattern: partition)))
+        return unsafe partition
+    }
+
+    /// Exchanges two databases.
+    func swapPartitions(_ first: Int, _ second: Int) {
+        let one = unsafe partitions[first]
+        let other = unsafe partitions[second]
+        unsafe martlet_store_release_64(partitions + first, UInt64(UInt(bitPattern: other)))
+        unsafe martlet_store_release_64(partitions + second, UInt64(UInt(bitPattern: one)))
+    }
+
+    /// The directory of a database's table without the lock: a hint, or nil.
+    @inline(__always)
+    func directoryHint(_ database: Int) -> UnsafeMutablePointer<UInt64>? {
+        let partition = unsafe UInt(
+            truncatingIfNeeded: martlet_load_acquire_64(partitions + database))
+        guard let partition = unsafe UnsafeRawPointer(bitPattern: partition) else { return nil }
+        // The table is the partition's first member, and the directory the table's: see the test.
+        return unsafe UnsafeMutablePointer(
+            bitPattern: UInt(truncatingIfNeeded: martlet_load_acquire_64(partition)))
+    }
+
+    /// The time to use here: the later of the loop's and the latest used, unless the clock was set
+    /// back.
+    @inline(__always)
+    mutating func advance(to nowMilliseconds: Int64) -> Int64 {
+        if nowMilliseconds >= latestMilliseconds
+            || latestMilliseconds - nowMilliseconds > Self.clockStepMilliseconds
+        {
+            latestMilliseconds = nowMilliseconds
+        }
+        return latestMilliseconds
+    }
+}
+
+/// All shards, and what is the same for all of them.
+@safe
+package struct Keyspace: ~Copyable {
+    private let shards: UnsafeMutableRawPointer
+    package let shardCount: Int
+    package let databaseCount: Int
+    let hashKey: HashKey
+
+    /// Two cache lines, so that no two locks share one and the neighbour prefetch does no harm.
+    static let shardBytes = 128
+    /// The shard's number is made of hash bits 8 ..< 18.
+    static let shardCountMax = 1024
+
+    /// - Parameter shardCount: a power of two, at most `shardCountMax`.
+    init(shardCount: Int, databaseCount: Int, hashKey: HashKey) {
+        precondition(shardCount > 0 && shardCount & (shardCount - 1) == 0, "a power of two")
+        precondition(shardCount <= Self.shardCountMax, "as many shards as hash bits tell apart")
+        precondition(MemoryLayout<Shard>.size <= Self.shardBytes, "a shard fits its lines")
+        self.shardCount = shardCount
+        self.databaseCount = databaseCount
+        self.hashKey = hashKey
+        unsafe shards = .allocate(byteCount: shardCount * Self.shardBytes, alignment: 128)
+        for index in 0..<shardCount {
+            unsafe (shards + index * Self.shardBytes).initializeMemory(
+                as: Shard.self, to: Shard(databases: databaseCount))
+        }
+    }
+
+    deinit {
+        for index in 0..<shardCount {
+            let shard = unsafe self.shard(index)
+            unsafe shard.pointee.tearDown(databases: databaseCount)
+            unsafe shard.deinitialize(count: 1)
+        }
+        unsafe shards.deallocate()
+    }
+
+    @inline(__always)
+    func shardIndex(_ hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: hash &>> 8) & (shardCount &- 1)
+    }
+
+    @inline(__always)
+    func shard(_ index: Int) -> UnsafeMutablePointer<Shard> {
+        unsafe (shards + (index & (shardCount &- 1)) &* Self.shardBytes)
+            .assumingMemoryBound(to: Shard.self)
+    }
+
+    /// The lock of a shard: its word is the shard's first.
+    @inline(__always)
+    func lock(_ index: Int) -> ShardLock {
+        unsafe ShardLock(at: shards + (index & (shardCount &- 1)) &* Self.shardBytes)
+    }
+
+    /// The locks alone, as a value that closures may hold.
+    var lockTable: LockTable { unsafe LockTable(shards: shards) }
+
+    @inline(__always)
+    func key(_ bytes: ByteView) -> Key { Key(bytes, hash: hashKey.hash(bytes)) }
+
+    /// Takes every lock, in ascending order.
+    package func lockAll() {
+        for index in 0..<shardCount { lock(index).lock() }
+    }
+
+    package func unlockAll() {
+        for index in 0..<shardCount { lock(index).unlock() }
+    }
+
+    /// Exchanges two databases in all shards. The caller holds all locks.
+    func swapDatabases(_ first: Int, _ second: Int) {
+        for index in 0..<shardCount {
+            unsafe shard(index).pointee.swapPartitions(first, second)
+        }
+    }
+}
+
+/// The locks and claims of a keyspace's shards; valid as long as the keyspace.
+@safe
+struct LockTable {
+    fileprivate let shards: UnsafeMutableRawPointer
+
+    fileprivate init(shards: UnsafeMutableRawPointer) { unsafe self.shards = shards }
+
+    func lock(_ index: Int) -> ShardLock {
+        unsafe ShardLock(at: shards + index * Keyspace.shardBytes)
+    }
+
+    /// Whether a shard is claimed. The caller holds its lock.
+    func isClaimed(_ index: Int) -> Bool {
+        unsafe (shards + index * Keyspace.shardBytes).assumingMemoryBound(to: Shard.self)
+            .pointee.claimant != 0
+    }
+}

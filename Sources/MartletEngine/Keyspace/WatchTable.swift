@@ -1,0 +1,72 @@
+//  WATCH: which connections watch which keys of a shard, and whether one of them was touched.
+//
+//  A shard's table is used under its lock. The flag of a connection is one atomic word, set by
+//  whoever touches a key and read by EXEC under the locks of all watched keys.
+
+import MartletBase
+import Synchronization
+
+/// What one connection watches.
+package final class WatchState: @unchecked Sendable {
+    // Unchecked: `keys` belongs to the connection's loop; `touched` is atomic.
+
+    /// A watched key was written since WATCH.
+    package let touched = Atomic<Bool>(false)
+    /// Watched keys with their databases, in order of WATCH.
+    var keys: [WatchedKey] = []
+}
+
+/// A key in a database.
+struct WatchedKey: Hashable {
+    let database: Int
+    let bytes: [UInt8]
+    let hash: UInt64
+}
+
+/// The watched keys of one shard.
+struct WatchTable {
+    private struct Watcher {
+        let state: WatchState
+        /// The key was past its deadline already at WATCH: its removal is no change.
+        var wasExpired: Bool
+    }
+
+    private var watchers: [WatchedKey: [Watcher]] = [:]
+
+    var isEmpty: Bool { watchers.isEmpty }
+
+    mutating func add(_ key: WatchedKey, _ state: WatchState, wasExpired: Bool) {
+        watchers[key, default: []].append(Watcher(state: state, wasExpired: wasExpired))
+    }
+
+    mutating func remove(_ key: WatchedKey, _ state: WatchState) {
+        watchers[key]?.removeAll { $0.state === state }
+        if watchers[key]?.isEmpty == true { watchers[key] = nil }
+    }
+
+    /// A key was written, or removed by expiry.
+    mutating func touch(_ key: WatchedKey, byExpiry: Bool) {
+        guard var list = watchers[key] else { return }
+        for index in list.indices {
+            if byExpiry && list[index].wasExpired {
+                // What was gone for the watcher is now gone for all.
+                list[index].wasExpired = false
+            } else {
+                list[index].state.touched.store(true, ordering: .relaxed)
+            }
+        }
+        watchers[key] = list
+    }
+
+    /// Whether the key was alive when `state` began to watch it.
+    func wasAlive(_ key: WatchedKey, _ state: WatchState) -> Bool {
+        watchers[key]?.first { $0.state === state }?.wasExpired == false
+    }
+
+    /// A database was flushed or exchanged: every watched key of it that exists counts as written.
+    mutating func touchAll(in database: Int, where exists: (WatchedKey) -> Bool) {
+        for (key, list) in watchers where key.database == database && exists(key) {
+            for watcher in list { watcher.state.touched.store(true, ordering: .relaxed) }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//  A cursor over the arguments of one request, with typed reads.
+//
+//  Handlers read from here and nowhere else. Reading beyond the last argument is a syntax error of
+//  the client's, never a trap.
+
+import MartletBase
+
+/// The arguments of a request, read in order; the command's name is number 0 and already read.
+@safe
+package struct Arguments {
+    private let views: UnsafeMutablePointer<ByteView>
+    /// All arguments, the name included.
+    package let count: Int
+    /// The number of the next argument to read.
+    package var position = 1
+    /// Number and hash of the first key, which the batch has computed.
+    private let firstKeyIndex: Int
+    private let firstKeyHash: UInt64
+    private let hashKey: HashKey
+
+    @inline(__always)
+    init(
+        _ views: UnsafeMutablePointer<ByteView>, count: Int, firstKeyIndex: Int,
+        firstKeyHash: UInt64, hashKey: HashKey
+    ) {
+        unsafe self.views = views
+        self.count = count
+        self.firstKeyIndex = firstKeyIndex
+        self.firstKeyHash = firstKeyHash
+        self.hashKey = hashKey
+    }
+
+    /// The argument `index`, the name being 0. Out of range is our own error.
+    @inline(__always)
+    package subscript(index: Int) -> ByteView {
+        precondition(UInt(bitPattern: index) < UInt(bitPattern: count), "an argument that is there")
+        return unsafe views[index]
+    }
+
+    /// How many arguments are still to be read.
+    @inline(__always)
+    package var remaining: Int { count &- position }
+
+    @inline(__always)
+    package var isAtEnd: Bool { position >= count }
+
+    /// The next argument.
+    @inline(__always)
+    package mutating func next() throws(CommandError) -> ByteView {
+        guard position < count else { throw .syntax }
+        position &+= 1
+        return unsafe views[position &- 1]
+    }
+
+    /// The next argument as a key.
+    @inline(__always)
+    package mutating func key() throws(CommandError) -> Key {
+        let index = position
+        let bytes = try next()
+        if index == firstKeyIndex { return Key(bytes, hash: firstKeyHash) }
+        return Key(bytes, hash: hashKey.hash(bytes))
+    }
+
+    /// The next argument as a signed integer.
+    @inline(__always)
+    package mutating func integer(
+        _ error: CommandError = .notInteger
+    ) throws(CommandError) -> Int64 {
+        guard let value = try next().parseInteger() else { throw error }
+        return value
+    }
+
+    /// The next argument as a double; never NaN.
+    package mutating func double() throws(CommandError) -> Double {
+        guard let value = try next().parseDouble() else { throw .notFloat }
+        return value
+    }
+
+    /// Whether the next argument is `word` (lower case) in any case; it is read if so.
+    @inline(__always)
+    package mutating func skip(_ word: StaticString) -> Bool {
+        guard position < count, self[position].equalsIgnoringCase(word) else { return false }
+        position &+= 1
+        return true
+    }
+}

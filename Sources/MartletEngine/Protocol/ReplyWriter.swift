@@ -1,0 +1,198 @@
+//  Replies in both protocols, written into the loop's output buffer as the handler runs.
+//
+//  Every method writes one whole reply, or one header whose elements follow. Where RESP2 has no such
+//  type, the form that Redis falls back to is written.
+
+import CSystem
+import Glibc
+import MartletBase
+
+/// Writes replies of one protocol version into a buffer.
+package struct ReplyWriter: ~Copyable {
+    /// Replies of the current event, sent when it ends.
+    package var buffer = ByteBuffer()
+    /// The client speaks RESP3.
+    package var isRESP3 = false
+
+    package init() {}
+
+    /// `+OK`.
+    @inline(__always)
+    package mutating func ok() { buffer.append("+OK\r\n") }
+
+    /// A simple string of our own text, which holds no line ends.
+    @inline(__always)
+    package mutating func simple(_ text: StaticString) {
+        buffer.append(UInt8(ascii: "+"))
+        buffer.append(text)
+        lineEnd()
+    }
+
+    /// A simple string; line ends in it would break the framing and become blanks.
+    package mutating func simple(_ text: ByteView) {
+        buffer.append(UInt8(ascii: "+"))
+        appendScrubbed(text)
+        lineEnd()
+    }
+
+    /// An error, `text` being code and message without the leading minus.
+    package mutating func error(_ text: ByteView) {
+        buffer.append(UInt8(ascii: "-"))
+        appendScrubbed(text)
+        lineEnd()
+    }
+
+    /// An error from text, for paths that may allocate.
+    package mutating func error(_ text: String) {
+        text.withView { error($0) }
+    }
+
+    @inline(__always)
+    package mutating func integer(_ value: Int) { integer(Int64(value)) }
+
+    @inline(__always)
+    package mutating func integer(_ value: Int64) {
+        buffer.append(UInt8(ascii: ":"))
+        buffer.append(decimal: value)
+        lineEnd()
+    }
+
+    /// A bulk string.
+    @inline(__always)
+    package mutating func bulk(_ bytes: ByteView) {
+        header(UInt8(ascii: "$"), bytes.count)
+        let room = unsafe buffer.writable(bytes.count &+ 2)
+        unsafe memcpy(room, bytes.address, bytes.count)
+        unsafe (room + bytes.count).storeBytes(of: 0x0A0D, as: UInt16.self)
+        buffer.commit(bytes.count &+ 2)
+    }
+
+    package mutating func bulk(_ text: StaticString) { bulk(ByteView(text)) }
+
+    /// A bulk string from text, for paths that may allocate.
+    package mutating func bulk(_ text: String) { text.withView { bulk($0) } }
+
+    /// A bulk string of the decimal form of an integer.
+    package mutating func bulk(decimal value: Int64) {
+        let digits = decimalDigitCount(value.magnitude)
+        header(UInt8(ascii: "$"), value < 0 ? digits + 1 : digits)
+        buffer.append(decimal: value)
+        lineEnd()
+    }
+
+    /// A RESP3 double, or in RESP2 a bulk string of the same digits.
+    package mutating func double(_ value: Double) {
+        if isRESP3 {
+            buffer.append(UInt8(ascii: ","))
+            buffer.append(double: value)
+            lineEnd()
+            return
+        }
+        var digits = ByteBuffer()
+        digits.append(double: value)
+        bulk(digits.view)
+    }
+
+    /// The null of the protocol in a place where RESP2 has a bulk string.
+    @inline(__always)
+    package mutating func null() {
+        if isRESP3 { buffer.append("_\r\n") } else { buffer.append("$-1\r\n") }
+    }
+
+    /// The null of the protocol in a place where RESP2 has an array.
+    package mutating func nullArray() {
+        if isRESP3 { buffer.append("_\r\n") } else { buffer.append("*-1\r\n") }
+    }
+
+    /// A RESP3 boolean, or in RESP2 the integer 1 or 0.
+    package mutating func boolean(_ value: Bool) {
+        if isRESP3 {
+            buffer.append(value ? "#t\r\n" : "#f\r\n")
+        } else {
+            buffer.append(value ? ":1\r\n" : ":0\r\n")
+        }
+    }
+
+    /// The header of an array of `count` replies.
+    @inline(__always)
+    package mutating func array(_ count: Int) { header(UInt8(ascii: "*"), count) }
+
+    /// The header of a map of `count` pairs; in RESP2 an array of twice as many.
+    package mutating func map(_ count: Int) {
+        if isRESP3 { header(UInt8(ascii: "%"), count) } else { array(count * 2) }
+    }
+
+    /// The header of a set; in RESP2 an array.
+    package mutating func set(_ count: Int) {
+        header(isRESP3 ? UInt8(ascii: "~") : UInt8(ascii: "*"), count)
+    }
+
+    /// The header of a push; in RESP2 an array.
+    package mutating func push(_ count: Int) {
+        header(isRESP3 ? UInt8(ascii: ">") : UInt8(ascii: "*"), count)
+    }
+
+    /// A big number of decimal digits; in RESP2 a bulk string.
+    package mutating func bigNumber(_ digits: ByteView) {
+        guard isRESP3 else {
+            bulk(digits)
+            return
+        }
+        buffer.append(UInt8(ascii: "("))
+        appendScrubbed(digits)
+        lineEnd()
+    }
+
+    /// Text for people: `txt` or `mkd` in RESP3, a bulk string in RESP2.
+    package mutating func verbatim(_ text: String, format: StaticString = "txt") {
+        text.withView { view in
+            guard isRESP3 else {
+                bulk(view)
+                return
+            }
+            header(UInt8(ascii: "="), view.count + 4)
+            buffer.append(format)
+            buffer.append(UInt8(ascii: ":"))
+            buffer.append(view)
+            lineEnd()
+        }
+    }
+
+    /// The header of attributes that precede a reply. RESP3 only.
+    package mutating func attribute(_ count: Int) {
+        assert(isRESP3)
+        header(UInt8(ascii: "|"), count)
+    }
+
+    @inline(__always)
+    private mutating func header(_ marker: UInt8, _ count: Int) {
+        let room = unsafe buffer.writable(24)
+        unsafe room.storeBytes(of: marker, as: UInt8.self)
+        if count < 10 {
+            // Digit, CR, LF in one store.
+            let digit = UInt32(0x30 &+ UInt8(truncatingIfNeeded: count))
+            unsafe (room + 1).storeBytes(of: 0x0A0D00 | digit, as: UInt32.self)
+            buffer.commit(4)
+            return
+        }
+        let digits = decimalDigitCount(UInt64(count))
+        unsafe writeDecimal(UInt64(count), digits: digits, to: room + 1)
+        unsafe (room + 1 + digits).storeBytes(of: 0x0A0D, as: UInt16.self)
+        buffer.commit(digits &+ 3)
+    }
+
+    @inline(__always)
+    private mutating func lineEnd() {
+        let room = unsafe buffer.writable(2)
+        unsafe room.storeBytes(of: 0x0A0D, as: UInt16.self)
+        buffer.commit(2)
+    }
+
+    /// The one place where foreign bytes enter a line: CR and LF become blanks.
+    private mutating func appendScrubbed(_ text: ByteView) {
+        for index in 0..<text.count {
+            let byte = text[index]
+            buffer.append(byte == 0x0D || byte == 0x0A ? UInt8(ascii: " ") : byte)
+        }
+    }
+}

@@ -6,10 +6,12 @@
 #ifndef MARTLET_CSYSTEM_H
 #define MARTLET_CSYSTEM_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -19,6 +21,16 @@ int accept4(int fd, struct sockaddr *_Nullable address, socklen_t *_Nullable len
 // Likewise for <sched.h>. The thread `thread`, or the caller for 0, runs only on the CPUs in the
 // set; threads and processes it starts later inherit that.
 int sched_setaffinity(pid_t thread, size_t bytes, const cpu_set_t *_Nonnull set);
+
+// Likewise hidden by <pthread.h>; names a thread for `top -H` and debuggers, in at most 15 bytes.
+int pthread_setname_np(pthread_t thread, const char *_Nonnull name);
+
+// epoll_ctl with the event spelled out: Swift sees the tag as a member of a union.
+static inline int martlet_epoll_control(
+    int epoll, int operation, int descriptor, uint32_t events, uint64_t tag) {
+    struct epoll_event event = {.events = events, .data = {.u64 = tag}};
+    return epoll_ctl(epoll, operation, descriptor, &event);
+}
 
 // Brings the cache line of `address` close. Any address is legal, mapped or not.
 static inline void martlet_prefetch(const void *_Nullable address) {

@@ -1,1 +1,46 @@
-print("martlet")
+//  The process: arguments, signals, exit status.
+
+import Glibc
+import MartletServer
+
+exit(Program.run())
+
+/// From the arguments to the exit status.
+enum Program {
+    static func run() -> Int32 {
+        switch Launch.prepare(CommandLine.arguments.dropFirst().map { [UInt8]($0.utf8) }) {
+        case .end(let status):
+            return status
+        case .run(let launch):
+            return serve(launch)
+        }
+    }
+
+    private static func serve(_ launch: Launch) -> Int32 {
+        do {
+            let server = try Server(launch)
+            let context = server.context
+            _ = SignalWatcher { request in
+                switch request {
+                case .stop: context.shutdown.ask()
+                case .exit(let status): exit(status)
+                case .reopenLog:
+                    do {
+                        try launch.log.reopen()
+                    } catch {
+                        launch.log.write(.warning, "Can't reopen the log file: \(error.text)")
+                    }
+                }
+            }.start()
+            launch.log.write(.notice, Banner.initialized)
+            try server.start()
+            launch.announceReady()
+            server.runToEnd()
+            launch.finish()
+            return 0
+        } catch {
+            launch.log.write(.warning, "Failed listening on port: \(error)")
+            return 1
+        }
+    }
+}

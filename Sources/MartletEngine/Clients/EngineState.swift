@@ -121,6 +121,14 @@ package final class EngineState: @unchecked Sendable {
 }
 
 extension EngineState {
+    /// Lifts CLIENT PAUSE when its time is over.
+    package func endPauseIfDue() {
+        let end = pauseEndNanoseconds.load(ordering: .relaxed)
+        guard end != 0, clock.monotonicNanoseconds() >= end else { return }
+        pauseEndNanoseconds.store(0, ordering: .relaxed)
+        set([.pausedAll, .pausedWrites], false)
+    }
+
     /// WATCH: lets a session watch a key, whose shard the caller holds.
     ///
     /// - Parameter isExpired: the key is past its deadline and only not reclaimed yet.

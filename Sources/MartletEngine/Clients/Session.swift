@@ -63,6 +63,11 @@ package struct Session: ~Copyable {
 }
 
 extension Session {
+    /// Leaves in the record what other threads may ask about this client.
+    package func noteActivity(_ nowMilliseconds: Int64) {
+        record.lastActiveMilliseconds.store(nowMilliseconds, ordering: .relaxed)
+    }
+
     /// MULTI: what follows is queued.
     mutating func beginTransaction() {
         gate.insert(.inTransaction)

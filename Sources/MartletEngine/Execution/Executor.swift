@@ -109,6 +109,9 @@ package struct Executor: ~Copyable {
         Quiescence.shared.sleep(quiescent)
     }
 
+    /// Wall clock of this iteration.
+    package var nowMilliseconds: Int64 { call.keyspace.nowMilliseconds }
+
     private mutating func refreshTime() {
         let state = unsafe call.state
         let now = state.clock.wallMilliseconds()

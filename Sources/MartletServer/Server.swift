@@ -1,0 +1,91 @@
+//  A whole server: builds the parts, joins them, listens, and ends in order.
+
+import Glibc
+import MartletBase
+import MartletEngine
+import MartletTransport
+
+/// A server in this process. Embedders create one, start it and stop it.
+public final class Server {
+    package let context: ServerContext
+    private let group: LoopGroup
+    private let handlers: [LoopHandler]
+    private var listeners: [Listener] = []
+
+    /// Shards per loop: enough that two loops rarely meet in one.
+    static let shardsPerLoop = 16
+
+    /// Builds a server that serves nobody yet.
+    ///
+    /// - Throws: when a loop cannot be made, for want of descriptors.
+    package init(_ launch: Launch) throws(SocketError) {
+        let settings = launch.configuration.settings
+        context = ServerContext(
+            configuration: launch.configuration, log: launch.log, clientsMax: launch.clientsMax)
+        let commands = CommandTable(
+            groups: EngineCommands.groups + Administration.groups(context))
+        var shards = 32
+        while shards < settings.loops * Self.shardsPerLoop && shards < 1024 { shards *= 2 }
+        context.commands = commands
+        context.state = EngineState(
+            loops: settings.loops, shardCount: shards, databases: settings.databases,
+            commandCount: commands.all.count, clock: .system, hashKey: .random())
+        let context = context
+        handlers = (0..<settings.loops).map { LoopHandler(context: context, loop: $0) }
+        var loops: [EventLoop] = []
+        for handler in handlers { loops.append(try EventLoop(handler: handler)) }
+        context.loops = loops
+        group = LoopGroup(loops)
+        wire(settings)
+    }
+
+    /// Joins what knows nothing of each other.
+    private func wire(_ settings: Settings) {
+        let context = context
+        let state = context.state!
+        state.settings.bulkBytesMax.store(settings.bulkBytesMax, ordering: .relaxed)
+        for loop in context.loops { loop.setIdleTimeout(seconds: settings.timeoutSeconds) }
+        state.wakeLoops.function = {
+            for loop in context.loops { loop.post {} }
+        }
+    }
+
+    /// Listens and serves; returns when everything listens.
+    ///
+    /// - Throws: the address that cannot be listened on, with the reason.
+    package func start() throws(SocketError) {
+        let settings = context.configuration.settings
+        if settings.port != 0 {
+            listeners = try Listener.tcp(
+                addresses: settings.bind, port: UInt16(settings.port),
+                backlog: Int32(settings.tcpBacklog),
+                keepAliveSeconds: Int32(settings.tcpKeepAliveSeconds))
+        }
+        if !settings.unixSocket.isEmpty {
+            listeners.append(
+                try Listener.unix(
+                    path: String(decoding: settings.unixSocket, as: UTF8.self),
+                    permissions: UInt32(settings.unixSocketPermissions),
+                    backlog: Int32(settings.tcpBacklog)))
+        }
+        context.port = Int(listeners.first { !$0.isUnixSocket }?.port ?? 0)
+        group.listen(on: listeners)
+        try group.start()
+    }
+
+    /// Waits until somebody asks for the end, then stops accepting, serves what was sent, flushes
+    /// replies and stops the loops.
+    package func runToEnd() {
+        context.shutdown.wait()
+        stop()
+    }
+
+    /// Ends in order: no new connections, what was read is served, replies leave.
+    package func stop() {
+        group.closeListeners()
+        let grace = context.configuration.settings.shutdownTimeoutSeconds
+        group.drain(graceMilliseconds: context.shutdown.isNow ? 0 : UInt64(max(0, grace)) * 1000)
+        group.stop()
+        group.join()
+    }
+}

@@ -1,0 +1,184 @@
+//  One loop's side of the engine: sessions of its connections, and what happens between events.
+
+import Glibc
+import MartletBase
+import MartletEngine
+import MartletTransport
+import Synchronization
+
+/// Hands a connection's bytes to the executor and keeps what the engine does not know: sockets.
+@safe
+final class LoopHandler: ConnectionHandler {
+    /// A connection's session and its handle.
+    struct Client: ~Copyable {
+        var session: UnsafeMutablePointer<Session>
+        var connection: ConnectionReference
+    }
+
+    private let context: ServerContext
+    private let loop: Int
+    private var executor: Executor
+    /// Connections that stopped before a request that must wait, in order of arrival.
+    private var parked: [ConnectionReference] = []
+
+    init(context: ServerContext, loop: Int) {
+        self.context = context
+        self.loop = loop
+        executor = Executor(state: context.state, commands: context.commands, loop: loop)
+    }
+
+    // MARK: Connections
+
+    func opened(
+        _ connection: ConnectionReference, output: inout ByteBuffer
+    ) -> UnsafeMutableRawPointer? {
+        let state = context.state!
+        if let refusal = refusal(of: connection) {
+            output.append(refusal)
+            context.rejectedConnections.add(1, ordering: .relaxed)
+            return nil
+        }
+        let record = ClientRecord(
+            id: state.clients.newID(), loop: loop,
+            addresses: ClientAddresses(
+                peer: connection.peerAddress, local: connection.localAddress,
+                descriptor: connection.descriptor, isUnixSocket: connection.isUnixSocket,
+                isLoopback: connection.isLoopback),
+            createdMilliseconds: state.clock.wallMilliseconds())
+        let client = unsafe UnsafeMutablePointer<Client>.allocate(capacity: 1)
+        let session = unsafe UnsafeMutablePointer<Session>.allocate(capacity: 1)
+        unsafe session.initialize(to: Session(record: record))
+        unsafe client.initialize(to: Client(session: session, connection: connection))
+        let settings = context.configuration.settings
+        if !settings.password.isEmpty {
+            unsafe session.pointee.gate.insert(.unauthenticated)
+            connection.setInputLimit(bytes: Limits.preauthQueryBytesMax)
+            connection.setOutputLimits(
+                hardBytes: Limits.preauthOutputBytesMax, softBytes: 0, softSeconds: 0)
+        } else {
+            applyLimits(connection, settings)
+        }
+        state.clients.add(record)
+        context.connections.add(record.id, connection)
+        return unsafe UnsafeMutableRawPointer(client)
+    }
+
+    private func refusal(of connection: ConnectionReference) -> StaticString? {
+        let settings = context.configuration.settings
+        if context.state.clients.count >= context.clientsMax.load(ordering: .relaxed) {
+            return "-ERR max number of clients reached\r\n"
+        }
+        if settings.protectedMode && settings.password.isEmpty && !connection.isLoopback
+            && !connection.isUnixSocket
+        {
+            return """
+                -DENIED Martlet is running in protected mode because protected mode is enabled and \
+                no password is set for the default user. In this mode connections are only \
+                accepted from the loopback interface. To connect from elsewhere, set a password \
+                with 'CONFIG SET requirepass <password>' or in the configuration file, or turn \
+                protected mode off with 'CONFIG SET protected-mode no' from this machine, if no \
+                one else can reach the server.\r\n
+                """
+        }
+        return nil
+    }
+
+    private func applyLimits(_ connection: ConnectionReference, _ settings: Settings) {
+        let limit = settings.outputBufferLimits.normal
+        connection.setOutputLimits(
+            hardBytes: limit.hardBytes, softBytes: limit.softBytes,
+            softSeconds: UInt32(clamping: limit.softSeconds))
+        connection.setInputLimit(bytes: settings.queryBufferBytesMax)
+    }
+
+    func received(
+        _ context: UnsafeMutableRawPointer, input: ByteView, output: inout ByteBuffer
+    ) -> Outcome {
+        let client = unsafe context.assumingMemoryBound(to: Client.self)
+        let session = unsafe client.pointee.session
+        let wasUnauthenticated = unsafe session.pointee.gate.contains(.unauthenticated)
+        let served = unsafe executor.serve(session, input, output: &output)
+        unsafe session.pointee.noteActivity(executor.nowMilliseconds)
+        if wasUnauthenticated, unsafe !session.pointee.gate.contains(.unauthenticated) {
+            unsafe applyLimits(
+                client.pointee.connection, self.context.configuration.settings)
+        }
+        switch served.next {
+        case .readOn:
+            return Outcome(
+                consumed: served.consumed, next: .readOn, minimumBytes: served.bytesNeeded)
+        case .park:
+            unsafe parked.append(client.pointee.connection)
+            return Outcome(consumed: served.consumed, next: .pause)
+        case .closeAfterReply:
+            return Outcome(consumed: served.consumed, next: .closeAfterFlush)
+        case .close:
+            return Outcome(consumed: served.consumed, next: .closeNow)
+        }
+    }
+
+    func closed(_ context: UnsafeMutableRawPointer) {
+        let client = unsafe context.assumingMemoryBound(to: Client.self)
+        let session = unsafe client.pointee.session
+        let connection = unsafe client.pointee.connection
+        let record = unsafe session.pointee.record
+        unsafe self.context.state.unwatch(session)
+        if unsafe session.pointee.gate.contains(.monitor), self.context.monitors.remove(connection) {
+            self.context.state.set(.monitored, false)
+        }
+        self.context.state.clients.remove(record)
+        self.context.connections.remove(record.id)
+        unsafe session.deinitialize(count: 1)
+        unsafe session.deallocate()
+        unsafe client.deinitialize(count: 1)
+        unsafe client.deallocate()
+    }
+
+    // MARK: Iterations
+
+    func iterationBegan() {
+        executor.iterationBegan()
+    }
+
+    func iterationEnded() -> Int32 {
+        resumeParked()
+        executor.iterationEnded()
+        // A tick keeps the time of pauses and statistics even while nobody sends.
+        return parked.isEmpty ? 100 : 1
+    }
+
+    /// Lets parked connections try again once what held them back is over.
+    private func resumeParked() {
+        if parked.isEmpty { return }
+        let state = context.state!
+        state.endPauseIfDue()
+        if !state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites]) { return }
+        let waiting = parked
+        parked = []
+        for connection in waiting { connection.resume() }
+    }
+
+    func acceptFailed(errno: Int32) {
+        context.log.write(.warning, "Accepting client connection: \(String(cString: unsafe strerror(errno)))")
+    }
+
+    func outputLimitExceeded(_ context: UnsafeMutableRawPointer) {
+        log(context, "closed for overcoming of output buffer limits")
+    }
+
+    func inputLimitExceeded(_ context: UnsafeMutableRawPointer) {
+        log(context, "closed for reaching the maximum query buffer length")
+    }
+
+    func idleLimitExceeded(_ context: UnsafeMutableRawPointer) {
+        self.context.log.write(.verbose, "Closing idle client")
+    }
+
+    func hungUpWhilePaused(_ context: UnsafeMutableRawPointer) -> Bool { false }
+
+    private func log(_ context: UnsafeMutableRawPointer, _ reason: String) {
+        let client = unsafe context.assumingMemoryBound(to: Client.self)
+        let record = unsafe client.pointee.session.pointee.record
+        self.context.log.write(.warning, "Client id=\(record.id) addr=\(record.addresses.peer) \(reason)")
+    }
+}

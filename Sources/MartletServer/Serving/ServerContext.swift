@@ -1,0 +1,45 @@
+//  What the server's commands and loops share: configuration, log, engine state, loops.
+//
+//  Wired once before the loops start and constant afterwards; what changes while running is atomic or
+//  has a lock of its own.
+
+import MartletBase
+import MartletEngine
+import MartletTransport
+import Synchronization
+
+/// The parts of a running server, for those that administer it.
+package final class ServerContext: @unchecked Sendable {
+    // Unchecked: `state`, `commands` and `loops` are set before the loops start, constant afterwards.
+    package let configuration: Configuration
+    package let log: Log
+    /// `maxclients`, or fewer if the system has no room for so many.
+    package let clientsMax: Atomic<Int>
+    /// 40 hexadecimal digits, new at each start: INFO's run_id.
+    package let runID: String
+    package internal(set) var state: EngineState!
+    package internal(set) var commands: CommandTable!
+    package internal(set) var loops: [EventLoop] = []
+    /// The port in use, which differs from the setting when that is 0.
+    package internal(set) var port = 0
+    package let monitors = Monitors()
+    package let connections = Connections()
+    /// Set by SHUTDOWN or a signal; the main thread waits for it.
+    package let shutdown = ShutdownRequest()
+    package let rejectedConnections = Atomic<UInt64>(0)
+    package let clientsEvictedForMemory = Atomic<UInt64>(0)
+
+    package init(configuration: Configuration, log: Log, clientsMax: Int) {
+        self.configuration = configuration
+        self.log = log
+        self.clientsMax = Atomic(clientsMax)
+        runID = Self.newRunID()
+    }
+
+    package static func newRunID() -> String {
+        var random = Random.seededFromSystem()
+        return (0..<40).map { _ in
+            String(Int(random.next() & 15), radix: 16)
+        }.joined()
+    }
+}

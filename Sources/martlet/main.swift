@@ -28,7 +28,7 @@ enum Program {
                     do {
                         try launch.log.reopen()
                     } catch {
-                        launch.log.write(.warning, "Can't reopen the log file: \(error.text)")
+                        launch.log.write(.warning, "Can't reopen the log file: \(error)")
                     }
                 }
             }.start()

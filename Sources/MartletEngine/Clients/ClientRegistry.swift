@@ -31,15 +31,12 @@ package struct ClientAddresses: Sendable {
 /// What every thread may see and ask of a client.
 @safe
 package final class ClientRecord: @unchecked Sendable {
-    // Unchecked: `texts` and `connection` are touched under the registry's lock; the rest is
-    // constant or atomic.
+    // Unchecked: `texts` is touched under the registry's lock; the rest is constant or atomic.
 
     package let id: Int64
     package let loop: Int
     package let addresses: ClientAddresses
     package let createdMilliseconds: Int64
-    /// The loop's handle to the connection, opaque here: 0 once it is closed.
-    package let connection: UInt
 
     /// One word, read before each command: not zero once the client was killed.
     let killedWord: UnsafeMutableRawPointer
@@ -72,14 +69,12 @@ package final class ClientRecord: @unchecked Sendable {
     package var texts = Texts()
 
     package init(
-        id: Int64, loop: Int, addresses: ClientAddresses, createdMilliseconds: Int64,
-        connection: UInt
+        id: Int64, loop: Int, addresses: ClientAddresses, createdMilliseconds: Int64
     ) {
         self.id = id
         self.loop = loop
         self.addresses = addresses
         self.createdMilliseconds = createdMilliseconds
-        self.connection = connection
         unsafe killedWord = .allocate(byteCount: 8, alignment: 8)
         unsafe killedWord.storeBytes(of: 0, as: UInt64.self)
         lastActiveMilliseconds.store(createdMilliseconds, ordering: .relaxed)

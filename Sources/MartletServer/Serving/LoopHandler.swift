@@ -10,6 +10,7 @@ import Synchronization
 @safe
 final class LoopHandler: ConnectionHandler {
     /// A connection's session and its handle.
+    @safe
     struct Client: ~Copyable {
         var session: UnsafeMutablePointer<Session>
         var connection: ConnectionReference
@@ -45,8 +46,8 @@ final class LoopHandler: ConnectionHandler {
                 descriptor: connection.descriptor, isUnixSocket: connection.isUnixSocket,
                 isLoopback: connection.isLoopback),
             createdMilliseconds: state.clock.wallMilliseconds())
-        let client = unsafe UnsafeMutablePointer<Client>.allocate(capacity: 1)
-        let session = unsafe UnsafeMutablePointer<Session>.allocate(capacity: 1)
+        let client = UnsafeMutablePointer<Client>.allocate(capacity: 1)
+        let session = UnsafeMutablePointer<Session>.allocate(capacity: 1)
         unsafe session.initialize(to: Session(record: record))
         unsafe client.initialize(to: Client(session: session, connection: connection))
         let settings = context.configuration.settings
@@ -60,7 +61,7 @@ final class LoopHandler: ConnectionHandler {
         }
         state.clients.add(record)
         context.connections.add(record.id, connection)
-        return unsafe UnsafeMutableRawPointer(client)
+        return UnsafeMutableRawPointer(client)
     }
 
     private func refusal(of connection: ConnectionReference) -> StaticString? {
@@ -123,7 +124,8 @@ final class LoopHandler: ConnectionHandler {
         let connection = unsafe client.pointee.connection
         let record = unsafe session.pointee.record
         unsafe self.context.state.unwatch(session)
-        if unsafe session.pointee.gate.contains(.monitor), self.context.monitors.remove(connection) {
+        if unsafe session.pointee.gate.contains(.monitor), self.context.monitors.remove(connection)
+        {
             self.context.state.set(.monitored, false)
         }
         self.context.state.clients.remove(record)
@@ -159,15 +161,17 @@ final class LoopHandler: ConnectionHandler {
     }
 
     func acceptFailed(errno: Int32) {
-        context.log.write(.warning, "Accepting client connection: \(String(cString: unsafe strerror(errno)))")
+        context.log.write(
+            .warning,
+            unsafe "Accepting client connection: \(String(cString: unsafe strerror(errno)))")
     }
 
     func outputLimitExceeded(_ context: UnsafeMutableRawPointer) {
-        log(context, "closed for overcoming of output buffer limits")
+        unsafe log(context, "closed for overcoming of output buffer limits")
     }
 
     func inputLimitExceeded(_ context: UnsafeMutableRawPointer) {
-        log(context, "closed for reaching the maximum query buffer length")
+        unsafe log(context, "closed for reaching the maximum query buffer length")
     }
 
     func idleLimitExceeded(_ context: UnsafeMutableRawPointer) {
@@ -179,6 +183,7 @@ final class LoopHandler: ConnectionHandler {
     private func log(_ context: UnsafeMutableRawPointer, _ reason: String) {
         let client = unsafe context.assumingMemoryBound(to: Client.self)
         let record = unsafe client.pointee.session.pointee.record
-        self.context.log.write(.warning, "Client id=\(record.id) addr=\(record.addresses.peer) \(reason)")
+        self.context.log.write(
+            .warning, "Client id=\(record.id) addr=\(record.addresses.peer) \(reason)")
     }
 }

@@ -15,7 +15,8 @@ struct Subcommand: Sendable {
 
 enum Program {
     static let subcommands = [
-        runSubcommand,
+        runSubcommand, compareSubcommand, scalingSubcommand, memorySubcommand, idleSubcommand,
+        expirySubcommand,
         floorSubcommand, workloadsSubcommand,
     ]
 

@@ -174,7 +174,7 @@ func padded(_ text: String, _ width: Int) -> String {
 func percent(_ share: Double, _ digits: Int = 0) -> String { fixed(share * 100, digits) + " %" }
 
 /// The middle of `values`, the mean of both when there are two; nil without any.
-func median(_ values: [Double]) -> Double? {
+func middle(_ values: [Double]) -> Double? {
     guard !values.isEmpty else { return nil }
     let sorted = values.sorted()
     let middle = sorted.count / 2

@@ -138,7 +138,7 @@ package struct ProcessMeter: Sendable, Equatable {
 
     static func kilobytes(_ name: String, in text: String) -> Int? {
         for line in text.split(separator: "\n") where line.hasPrefix(name) {
-            let words = line.dropFirst(name.count).split(separator: " ")
+            let words = line.dropFirst(name.count).split(whereSeparator: \.isWhitespace)
             return words.first.flatMap { Int($0) }.map { $0 * 1024 }
         }
         return nil

@@ -133,14 +133,20 @@ package struct SpawnedServer: ~Copyable {
             } catch {
                 reason = error.message
             }
-            var status: Int32 = 0
-            if unsafe waitpid(pid_t(pid), &status, WNOHANG | Int32(0x0100_0000)) != 0 {
+            if hasEnded {
                 reason = "it ended"
                 break
             }
             sleep(seconds: 0.02)
         }
         throw .measurement("'\(name)' did not start: \(reason)\(printed())")
+    }
+
+    /// Whether the process is over; it stays to be waited for, so that its ID stays its own.
+    private var hasEnded: Bool {
+        var info = unsafe siginfo_t()
+        let options = Int32(WEXITED) | Int32(WNOHANG) | Int32(WNOWAIT)
+        return unsafe waitid(P_PID, id_t(pid), &info, options) == 0 && info.si_signo != 0
     }
 
     /// The end of what the server printed.

@@ -107,6 +107,7 @@ struct Worker: ~Copyable {
     private var measuringSince: UInt64 = 0
     private var cpuAtStart: UInt64 = 0
     private var nullsAtStart = 0
+    private var errorsAtStart = 0
     private(set) var cpuNanoseconds: UInt64 = 0
     private(set) var histogram = Histogram()
     private(set) var errorTexts = ErrorTexts()
@@ -196,8 +197,10 @@ struct Worker: ~Copyable {
         close(epoll)
     }
 
-    /// Replies that were errors, of the whole run.
-    var errors: Int {
+    /// Error replies since the measuring began.
+    var errors: Int { allErrors - errorsAtStart }
+
+    private var allErrors: Int {
         var sum = 0
         for index in 0..<connectionCount { sum += unsafe connections[index].scanner.errors }
         return sum
@@ -256,6 +259,7 @@ struct Worker: ~Copyable {
     private mutating func beginMeasuring() {
         histogram.removeAll()
         nullsAtStart = allNulls
+        errorsAtStart = allErrors
         cpuAtStart = clockNanoseconds(CLOCK_THREAD_CPUTIME_ID)
         measuringSince = monotonicNanoseconds()
     }

@@ -15,8 +15,9 @@ let compareSubcommand = Subcommand(
         within each round, with their smallest and largest. User and system are told apart by the
         kernel's tick, a coarse sample, so their shares are of the samples of all rounds together.
 
-        Servers that are started here are emptied and filled before each workload. Servers that
-        run already are filled with --fill, emptied only with --flush.
+        Servers that are started here are filled for each workload, and emptied before when the
+        one before filled them otherwise. Servers that run already are filled only with --fill and
+        emptied only with --flush.
 
         A floor that answers without parsing joins with --spawn 'floor=@floor'. It repeats the reply
         that the first other server gave to the workload's first request.
@@ -150,15 +151,20 @@ private func prepare(
     _ peer: Peer, _ workload: Workload, _ plan: LoadPlan, _ arguments: Arguments,
     progress: (RunProgress) -> Void
 ) throws(BenchmarkError) {
+    // Keys filled alike for the workload before serve this one too.
+    if workload.fill != nil && peer.filledWith == workload.fill { return }
     var plan = plan
     plan.endpoint = peer.endpoint
-    if peer.isSpawned || arguments.has("--flush") {
+    let isFresh = peer.isSpawned && !peer.isUsed
+    if !isFresh && (peer.isSpawned || arguments.has("--flush")) {
         var client = try ControlClient.connect(peer.endpoint, greeting: plan.greeting)
         _ = try client.command(["FLUSHALL"])
     }
     if let command = workload.fill, peer.isSpawned || arguments.has("--fill") {
         try fill(plan, command, progress: progress)
     }
+    peer.filledWith = workload.fill
+    peer.isUsed = true
 }
 
 /// What the floor must know of a workload: how its requests are counted, and a reply like the

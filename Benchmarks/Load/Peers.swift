@@ -44,6 +44,10 @@ final class Peer {
     private var process: SpawnedServer?
     private(set) var endpoint: Endpoint
     private(set) var meter: ProcessMeter?
+    /// The command that filled its keys for the workload before.
+    var filledWith: String?
+    /// Whether a workload has run on it.
+    var isUsed = false
 
     init(_ name: String, _ source: PeerSource) {
         self.name = name

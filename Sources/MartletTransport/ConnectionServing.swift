@@ -43,10 +43,6 @@ extension EventLoop {
         if isLoopback { unsafe slot.pointee.flags.insert(.isLoopback) }
         counters.opened.add(1, ordering: .relaxed)
 
-        // Whatever an embedder hands over, the loop never blocks on it.
-        let mode = fcntl(descriptor, F_GETFL)
-        if mode >= 0, mode & O_NONBLOCK == 0 { _ = fcntl(descriptor, F_SETFL, mode | O_NONBLOCK) }
-
         var greeting = ByteBuffer()
         let reference = unsafe ConnectionReference(loop: self, slot: slot)
         unsafe slot.pointee.context = handler.opened(reference, output: &greeting)

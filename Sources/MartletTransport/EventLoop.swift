@@ -11,14 +11,14 @@
 import CSystem
 import Glibc
 import MartletBase
-import Synchronization
 
 /// Runs the connections of one thread.
 @safe
 package final class EventLoop: @unchecked Sendable {
     // Unchecked: `state`, `events`, `sharedInput` and the slots are touched by the loop's thread
     // only, before it starts by the one that creates it and after it was joined by the one that
-    // destroys it. Mailbox, counters and thread handle synchronise themselves.
+    // destroys it. `thread` belongs to whoever starts and joins it. Mailbox and counters synchronise
+    // themselves.
 
     /// Called at each stage of each connection, on the loop's thread.
     let handler: any ConnectionHandler
@@ -32,7 +32,7 @@ package final class EventLoop: @unchecked Sendable {
     let epollDescriptor: Int32
     private let mailbox: Mailbox
     private let clock: @Sendable () -> UInt64
-    private let thread = Mutex<pthread_t?>(nil)
+    private var thread: pthread_t?
 
     /// Creates a loop that waits for `start()`, or for `iterate()` in a test.
     ///
@@ -129,17 +129,14 @@ package final class EventLoop: @unchecked Sendable {
             unsafe Unmanaged<ThreadStart>.fromOpaque(argument).release()
             throw SocketError(call: "pthread_create", subject: name, code: code)
         }
-        thread.withLock { $0 = created }
+        thread = created
     }
 
-    /// Waits until the loop's thread has ended. Called once, by one thread.
+    /// Waits until the loop's thread has ended. Called by the thread that called `start`.
     package func join() {
-        let running = thread.withLock { thread in
-            let running = thread
-            thread = nil
-            return running
-        }
-        if let running { pthread_join(running, nil) }
+        guard let running = thread else { return }
+        thread = nil
+        pthread_join(running, nil)
     }
 
     // MARK: On the loop's thread
@@ -185,9 +182,12 @@ package final class EventLoop: @unchecked Sendable {
         unsafe state.pointee.acceptor = nil
     }
 
-    /// Takes over a connected, non-blocking socket, which is closed with the connection. A loop
-    /// that drains closes it at once.
+    /// Takes over a connected socket, which is closed with the connection. A loop that drains closes
+    /// it at once.
     package func adopt(_ descriptor: Int32, isUnixSocket: Bool, isLoopback: Bool) {
+        // Whatever an embedder hands over, the loop never blocks on it.
+        let mode = fcntl(descriptor, F_GETFL)
+        if mode >= 0, mode & O_NONBLOCK == 0 { _ = fcntl(descriptor, F_SETFL, mode | O_NONBLOCK) }
         counters.connections.add(1, ordering: .relaxed)
         adoptCounted(descriptor, isUnixSocket: isUnixSocket, isLoopback: isLoopback)
     }

@@ -2,7 +2,6 @@
 
 import CSystem
 import Glibc
-import Synchronization
 
 /// The loops that share the listeners of a server.
 package final class LoopGroup: Sendable {
@@ -30,7 +29,7 @@ package final class LoopGroup: Sendable {
     /// Accepts connections from `listeners`, on the first loop, for all loops. The listeners are
     /// closed when that loop drains or stops.
     package func listen(on listeners: [Listener]) {
-        let acceptor = Acceptor(listeners: listeners, loops: loops)
+        let acceptor = Acceptor(listeners: listeners, others: Array(loops.dropFirst()))
         let first = loops[0]
         first.post { [unowned(unsafe) first] in unsafe acceptor.attach(to: first) }
     }
@@ -65,11 +64,13 @@ final class Acceptor: @unchecked Sendable {
     // Unchecked: created by one thread, handed to its loop through the mailbox, then used there.
 
     private let listeners: [Listener]
-    private let loops: [EventLoop]
 
-    init(listeners: [Listener], loops: [EventLoop]) {
+    // Not the loop it runs on, which owns it.
+    private let others: [EventLoop]
+
+    init(listeners: [Listener], others: [EventLoop]) {
         self.listeners = listeners
-        self.loops = loops
+        self.others = others
     }
 
     /// Begins to accept on `loop`.
@@ -151,7 +152,7 @@ final class Acceptor: @unchecked Sendable {
     ) {
         var chosen = own
         var fewest = own.counters.connections.load(ordering: .relaxed)
-        for loop in loops where loop !== own {
+        for loop in others {
             let count = loop.counters.connections.load(ordering: .relaxed)
             if count < fewest {
                 chosen = loop

@@ -116,7 +116,8 @@ package struct ByteBuffer: ~Copyable {
         append(ByteView(literal))
     }
 
-    /// Appends text, for paths that may allocate.
+    /// Appends text, for paths that may allocate. A literal takes the overload above, which does not.
+    @_disfavoredOverload
     package mutating func append(_ text: String) {
         text.withView { append($0) }
     }

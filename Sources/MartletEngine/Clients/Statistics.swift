@@ -24,6 +24,38 @@ package struct CommandStatistics: Sendable {
     static let histogramBuckets = 48
 }
 
+/// The words that the hot path moves, without the object that owns them.
+@safe
+struct LoopCounts {
+    fileprivate let rows: UnsafeMutableRawPointer
+    fileprivate let counters: UnsafeMutableRawPointer
+
+    @inline(__always)
+    fileprivate static func increase(_ word: UnsafeMutableRawPointer, by amount: UInt64) {
+        unsafe martlet_store_relaxed_64(word, martlet_load_relaxed_64(word) &+ amount)
+    }
+
+    /// Counts one call of a command that took `ticks`.
+    @inline(__always)
+    func count(_ command: Int, ticks: UInt64) {
+        let row = unsafe rows + command &* CommandStatistics.rowBytes
+        unsafe Self.increase(row, by: 1)
+        unsafe Self.increase(row + 8, by: ticks)
+        let bucket = min(
+            63 &- (ticks | 1).leadingZeroBitCount, CommandStatistics.histogramBuckets &- 1)
+        let place = unsafe row + (32 &+ bucket &* 4)
+        unsafe martlet_store_relaxed_32(place, martlet_load_relaxed_32(place) &+ 1)
+    }
+
+    /// Counts changes to the data.
+    @inline(__always)
+    func countChanges(_ amount: Int) {
+        unsafe Self.increase(
+            counters + LoopStatistics.Counter.changes.rawValue &* 8,
+            by: UInt64(truncatingIfNeeded: amount))
+    }
+}
+
 /// The counters of one loop.
 @safe
 package final class LoopStatistics: @unchecked Sendable {
@@ -66,32 +98,18 @@ package final class LoopStatistics: @unchecked Sendable {
         errorLock.deallocate()
     }
 
-    @inline(__always)
-    private static func increase(_ word: UnsafeMutableRawPointer, by amount: UInt64) {
-        unsafe martlet_store_relaxed_64(word, martlet_load_relaxed_64(word) &+ amount)
-    }
-
-    /// Counts one call of a command that took `ticks`.
-    @inline(__always)
-    func count(_ command: Int, ticks: UInt64) {
-        let row = unsafe rows + command &* CommandStatistics.rowBytes
-        unsafe Self.increase(row, by: 1)
-        unsafe Self.increase(row + 8, by: ticks)
-        let bucket = min(
-            63 &- (ticks | 1).leadingZeroBitCount, CommandStatistics.histogramBuckets &- 1)
-        let place = unsafe row + (32 &+ bucket &* 4)
-        unsafe martlet_store_relaxed_32(place, martlet_load_relaxed_32(place) &+ 1)
-    }
+    /// The words for the loop's own use.
+    var counts: LoopCounts { unsafe LoopCounts(rows: rows, counters: counters) }
 
     /// Counts a call that failed while it ran, or before (rejected).
     func countFailure(_ command: Int, wasRejected: Bool) {
-        unsafe Self.increase(
+        unsafe LoopCounts.increase(
             rows + command * CommandStatistics.rowBytes + (wasRejected ? 24 : 16), by: 1)
     }
 
     @inline(__always)
     package func add(_ counter: Counter, _ amount: UInt64) {
-        unsafe Self.increase(counters + counter.rawValue &* 8, by: amount)
+        unsafe LoopCounts.increase(counters + counter.rawValue &* 8, by: amount)
     }
 
     package subscript(counter: Counter) -> UInt64 {

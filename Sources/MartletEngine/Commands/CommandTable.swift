@@ -47,21 +47,10 @@ package final class CommandTable: @unchecked Sendable {
     /// Top-level commands in order of name.
     package let topLevel: [Command]
     let rows: UnsafeMutablePointer<CommandRow>
-    private let index: UnsafeMutablePointer<IndexRow>
+    private let index: UnsafeMutablePointer<CommandLookup.Row>
     /// Names as clients spell them, in lower case: a renamed command goes by its new one.
     private var spelled: [Int: [UInt8]] = [:]
     private var multiplier: UInt64 = 0x9E37_79B9_7F4A_7C15
-    private static let indexBits = 12
-
-    private struct IndexRow {
-        var first: UInt64 = 0
-        var second: UInt64 = 0
-        /// Number, or -1.
-        var number: Int32 = -1
-        /// The packed words do not tell it from every other name: compare all bytes.
-        var needsComparison = false
-    }
-
     /// - Parameters:
     ///   - groups: the engine's own and the server's.
     ///   - renames: lower-case name to new name; an empty one removes the command.
@@ -82,7 +71,7 @@ package final class CommandTable: @unchecked Sendable {
         for command in all {
             unsafe (rows + command.number).initialize(to: Self.row(command))
         }
-        unsafe index = .allocate(capacity: 1 << Self.indexBits)
+        unsafe index = .allocate(capacity: 1 << CommandLookup.indexBits)
         var names: [(String, Int)] = []
         for command in topLevel {
             let name = renames[command.name.lowercased()] ?? command.name
@@ -120,16 +109,18 @@ package final class CommandTable: @unchecked Sendable {
 
     private func build(_ names: [(String, Int)]) {
         while true {
-            for row in 0..<(1 << Self.indexBits) { unsafe (index + row).initialize(to: IndexRow()) }
+            for row in 0..<(1 << CommandLookup.indexBits) {
+                unsafe (index + row).initialize(to: CommandLookup.Row())
+            }
             let isPerfect = names.allSatisfy { name, number in
                 name.withView { view in
-                    let packed = Self.pack(view)
-                    let place = unsafe index + Int(slot(packed))
+                    let packed = CommandLookup.pack(view)
+                    let place = unsafe index + Int(lookup.slot(packed))
                     if unsafe place.pointee.number >= 0 { return false }
                     let isPlain =
                         view.count <= 16
                         && (0..<view.count).allSatisfy { view[$0] >= 0x61 && view[$0] <= 0x7A }
-                    unsafe place.pointee = IndexRow(
+                    unsafe place.pointee = CommandLookup.Row(
                         first: packed.0, second: packed.1, number: Int32(number),
                         needsComparison: !isPlain)
                     return true
@@ -140,47 +131,23 @@ package final class CommandTable: @unchecked Sendable {
         }
     }
 
-    @inline(__always)
-    private func slot(_ packed: (UInt64, UInt64)) -> UInt64 {
-        ((packed.0 ^ (packed.1 &* 0xA076_1D64_78BD_642F)) &* multiplier)
-            &>> UInt64(64 - Self.indexBits)
-    }
-
-    /// The name in two words, letters folded to lower case; exact up to 16 letters.
-    @inline(__always)
-    private static func pack(_ name: ByteView) -> (UInt64, UInt64) {
-        let count = name.count
-        let fold: UInt64 = 0x2020_2020_2020_2020
-        let address = unsafe name.address
-        if count >= 8 {
-            let first = unsafe address.loadUnaligned(as: UInt64.self)
-            let last = unsafe address.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
-            // The length goes into the second word: overlapping loads alone would not tell it.
-            return (first | fold, (last | fold) &+ UInt64(count) &<< 32)
-        }
-        if count >= 4 {
-            let first = unsafe address.loadUnaligned(as: UInt32.self)
-            let last = unsafe address.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
-            return (UInt64(first) | UInt64(last) &<< 32 | fold, UInt64(count))
-        }
-        if count == 0 { return (0, 0) }
-        let a = unsafe UInt64(address.load(as: UInt8.self))
-        let b = unsafe UInt64(address.load(fromByteOffset: count &>> 1, as: UInt8.self))
-        let c = unsafe UInt64(address.load(fromByteOffset: count &- 1, as: UInt8.self))
-        return (a | b &<< 8 | c &<< 16 | 0x20_2020, UInt64(count))
-    }
+    /// The lookup for the hot path, without the object that owns it.
+    var lookup: CommandLookup { unsafe CommandLookup(rows: index, multiplier: multiplier) }
 
     /// The number of a top-level command, or -1.
-    @inline(__always)
     func number(_ name: ByteView) -> Int {
-        let packed = Self.pack(name)
-        let place = unsafe index[Int(slot(packed))]
-        guard place.first == packed.0, place.second == packed.1 else { return -1 }
-        if place.needsComparison && !isSame(name, Int(place.number)) { return -1 }
-        return Int(place.number)
+        let found = lookup.number(name)
+        guard found < -1 else { return found }
+        return confirm(name, found)
     }
 
+    /// Settles what the packed words leave open: `found` came from the lookup and is below -1.
     @inline(never)
+    func confirm(_ name: ByteView, _ found: Int) -> Int {
+        let number = -2 - found
+        return isSame(name, number) ? number : -1
+    }
+
     private func isSame(_ name: ByteView, _ number: Int) -> Bool {
         let wanted = spelled[number] ?? []
         guard wanted.count == name.count else { return false }
@@ -205,5 +172,65 @@ package final class CommandTable: @unchecked Sendable {
         if parts.count == 1 { return all[number] }
         let sub = String(parts[1]).withView { subcommand(number, $0) }
         return sub < 0 ? nil : all[sub]
+    }
+}
+
+/// The perfect hash from names to numbers: raw memory of the table, which outlives every loop.
+@safe
+struct CommandLookup {
+    struct Row {
+        var first: UInt64 = 0
+        var second: UInt64 = 0
+        /// Number, or -1.
+        var number: Int32 = -1
+        /// The packed words do not tell it from every other name: compare all bytes.
+        var needsComparison = false
+    }
+
+    static let indexBits = 12
+    fileprivate let rows: UnsafeMutablePointer<Row>
+    fileprivate let multiplier: UInt64
+
+    @inline(__always)
+    func slot(_ packed: (UInt64, UInt64)) -> UInt64 {
+        ((packed.0 ^ (packed.1 &* 0xA076_1D64_78BD_642F)) &* multiplier)
+            &>> UInt64(64 - Self.indexBits)
+    }
+
+    /// The name in two words, letters folded to lower case; exact up to 16 letters.
+    @inline(__always)
+    static func pack(_ name: ByteView) -> (UInt64, UInt64) {
+        let count = name.count
+        let fold: UInt64 = 0x2020_2020_2020_2020
+        let address = unsafe name.address
+        if count >= 8 {
+            let first = unsafe address.loadUnaligned(as: UInt64.self)
+            let last = unsafe address.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+            // The length goes into the second word: overlapping loads alone would not tell it.
+            return (first | fold, (last | fold) &+ UInt64(count) &<< 32)
+        }
+        if count >= 4 {
+            let first = unsafe address.loadUnaligned(as: UInt32.self)
+            let last = unsafe address.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+            return (UInt64(first) | UInt64(last) &<< 32 | fold, UInt64(count))
+        }
+        if count == 0 { return (0, 0) }
+        let a = unsafe UInt64(address.load(as: UInt8.self))
+        let b = unsafe UInt64(address.load(fromByteOffset: count &>> 1, as: UInt8.self))
+        let c = unsafe UInt64(address.load(fromByteOffset: count &- 1, as: UInt8.self))
+        return (a | b &<< 8 | c &<< 16 | 0x20_2020, UInt64(count))
+    }
+
+    /// The number of the command of that name, -1 for none, or -2 minus a number whose full name
+    /// must still be compared.
+    @inline(__always)
+    func number(_ name: ByteView) -> Int {
+        let packed = Self.pack(name)
+        let row = unsafe rows + Int(truncatingIfNeeded: slot(packed))
+        guard unsafe row.pointee.first == packed.0, unsafe row.pointee.second == packed.1 else {
+            return -1
+        }
+        let number = unsafe Int(row.pointee.number)
+        return unsafe row.pointee.needsComparison && number >= 0 ? -2 &- number : number
     }
 }

@@ -10,12 +10,12 @@ enum ChangeLog {
     /// Publishes the effect a handler returned and all that was recorded beside it.
     @inline(__always)
     static func publish(
-        _ effect: Effect, _ call: inout Call, _ statistics: LoopStatistics
+        _ effect: Effect, _ call: inout Call, _ counts: LoopCounts
     ) {
         let recorded = unsafe call.keyspace.effects.pointee.changeCount
         let changes = effect.isRecorded ? 0 : Int(effect.count)
         if changes &+ recorded == 0 { return }
-        statistics.add(.changes, UInt64(changes &+ recorded))
+        counts.countChanges(changes &+ recorded)
         if call.keyspace.sinks.isEmpty && recorded == 0 { return }
         deliver(effect, &call)
     }

@@ -39,6 +39,11 @@ package struct Executor: ~Copyable {
     private let counters: UnsafeMutablePointer<KeyCounters>
     private let scratch: UnsafeMutableRawPointer
     let statistics: LoopStatistics
+    // The hot path reads these instead of the objects that own them: no reference counts.
+    private let counts: LoopCounts
+    private let lookup: CommandLookup
+    private let conditions: UnsafeMutableRawPointer
+    private let sinks: UnsafeMutableRawPointer
     /// Ticks after which a command is looked at more closely.
     private var slowTicks: UInt64 = .max
     private var ticksPerMillisecond: UInt64 = 1
@@ -72,6 +77,10 @@ package struct Executor: ~Copyable {
         unsafe counters.initialize(to: KeyCounters())
         unsafe scratch = .allocate(byteCount: 128, alignment: 64)
         statistics = state.statistics[loop]
+        counts = state.statistics[loop].counts
+        lookup = commands.lookup
+        unsafe conditions = state.conditionsWord
+        unsafe sinks = state.sinksWord
         quiescent = Quiescence.shared.register()
         let noArguments = unsafe Arguments(
             store.views, count: 0, firstKeyIndex: 0, firstKeyHash: 0,
@@ -142,41 +151,42 @@ package struct Executor: ~Copyable {
         call.reply.isRESP3 = unsafe session.pointee.isRESP3
         call.keyspace.database = unsafe session.pointee.database
         lastTicks = martlet_ticks()
+        var limits = RequestLimits()
+        limits.bulkBytesMax = unsafe call.state.settings.bulkBytesMax.load(ordering: .relaxed)
         var offset = 0
         while true {
-            var limits = RequestLimits()
-            limits.bulkBytesMax =
-                unsafe call.state.settings.bulkBytesMax.load(ordering: .relaxed)
             limits.isAuthenticated = unsafe !session.pointee.gate.contains(.unauthenticated)
-            var failure: ProtocolError?
-            var bytesNeeded = 0
-            let parsedFrom = offset
-            let count = parse(
-                input, &offset, limits, failure: &failure, bytesNeeded: &bytesNeeded)
+            var parser = RequestParser(from: offset, limits)
+            let count = parse(input, &parser, limits)
             var index = 0
             while index < count {
                 let next = unsafe execute(batch[index])
                 if next != .none {
                     let item = unsafe batch[index]
-                    let consumed = next == .park ? item.start : item.end
                     store.removeAll()
                     return Served(
-                        consumed: consumed, next: Self.next(next), bytesNeeded: 0)
+                        consumed: next == .park ? item.start : item.end, next: Self.next(next),
+                        bytesNeeded: 0)
                 }
                 index &+= 1
             }
             store.removeAll()
-            if let failure {
-                failure.write(to: &call.reply)
-                statistics.countError(code: ByteView("ERR"))
+            offset = parser.position
+            if let failure = parser.failure { return refuse(failure, input) }
+            if parser.bytesNeeded > 0 || offset == input.count {
                 return Served(
-                    consumed: input.count, next: .closeAfterReply, bytesNeeded: 0)
-            }
-            if bytesNeeded > 0 || (count == 0 && offset == parsedFrom) || offset == input.count {
-                return Served(
-                    consumed: offset, next: .readOn, bytesNeeded: max(0, bytesNeeded - offset))
+                    consumed: offset, next: .readOn,
+                    bytesNeeded: parser.bytesNeeded == Int.max
+                        ? 0 : max(0, parser.bytesNeeded - offset))
             }
         }
+    }
+
+    /// Answers bytes that are not RESP; the error follows the replies to what came before.
+    private mutating func refuse(_ failure: ProtocolError, _ input: ByteView) -> Served {
+        failure.write(to: &call.reply)
+        statistics.countError(code: ByteView("ERR"))
+        return Served(consumed: input.count, next: .closeAfterReply, bytesNeeded: 0)
     }
 
     private static func next(_ followUp: FollowUp) -> Served.Next {
@@ -188,59 +198,52 @@ package struct Executor: ~Copyable {
         }
     }
 
-    /// Parses a batch from `offset` on, hashing first keys and fetching what they lead to.
+    /// Parses a batch, hashing first keys and fetching what they lead to.
     ///
-    /// - Returns: the number of requests in the batch. `offset` stands behind the last of them.
+    /// - Returns: the number of requests in the batch. The parser stands behind the last of them.
     @inline(__always)
     private mutating func parse(
-        _ input: ByteView, _ offset: inout Int, _ limits: RequestLimits,
-        failure: inout ProtocolError?, bytesNeeded: inout Int
+        _ input: ByteView, _ parser: inout RequestParser, _ limits: RequestLimits
     ) -> Int {
         var count = 0
         let size = limits.isAuthenticated ? Self.batchSize : 1
         let database = call.keyspace.database
-        parsing: while count < size && offset < input.count {
+        while count < size && parser.position < input.count {
             let first = store.count
-            let start = offset
-            switch RequestParser.parse(input, from: offset, limits: limits, into: &store) {
-            case .request(let arguments, let end):
-                offset = end
-                let name = unsafe store.views[first]
-                let number = unsafe call.commands.number(name)
-                var item = BatchItem(
-                    row: number, firstArgument: first, argumentCount: arguments, firstKey: 0,
-                    start: start, end: end, hash: 0)
-                var endsBatch = false
-                if number >= 0 {
-                    let row = unsafe rows + number
-                    let key = unsafe Int(row.pointee.firstKey)
-                    if key != 0 && key < arguments {
-                        item.firstKey = key
-                        item.hash = unsafe keyspace.pointee.hashKey.hash(store.views[first &+ key])
-                        let shard = unsafe keyspace.pointee.shardIndex(item.hash)
-                        if let directory = unsafe keyspace.pointee.shard(shard).pointee
-                            .directoryHint(database)
-                        {
-                            unsafe Table.prefetchGroup(directory, hash: item.hash)
-                        }
-                    }
-                    endsBatch = unsafe row.pointee.endsBatch
-                }
-                unsafe batch[count] = item
-                count &+= 1
-                // An inline request's arguments stand in the store's one buffer for them.
-                if endsBatch || !input.contains(name) { break parsing }
-            case .empty(let end):
-                offset = end
-            case .incomplete(let needed):
-                store.truncate(to: first)
-                bytesNeeded = needed
-                break parsing
-            case .malformed(let error):
-                store.truncate(to: first)
-                failure = error
-                break parsing
+            let start = parser.position
+            let arguments = parser.next(input, into: &store)
+            if arguments <= 0 {
+                if arguments == RequestParser.stopped { break }
+                continue
             }
+            let name = unsafe store.views[first]
+            var number = lookup.number(name)
+            if number < -1 { number = unsafe call.commands.confirm(name, number) }
+            unsafe batch[count] = BatchItem(
+                row: number, firstArgument: first, argumentCount: arguments, firstKey: 0,
+                start: start, end: parser.position, hash: 0)
+            let item = unsafe batch + count
+            count &+= 1
+            // An inline request's arguments stand in the store's one buffer for them.
+            let endsBatch = !input.contains(name)
+            guard number >= 0 else {
+                if endsBatch { break }
+                continue
+            }
+            let row = unsafe rows + number
+            let key = unsafe Int(row.pointee.firstKey)
+            if key != 0 && key < arguments {
+                let hash = unsafe keyspace.pointee.hashKey.hash(store.views[first &+ key])
+                unsafe item.pointee.firstKey = key
+                unsafe item.pointee.hash = hash
+                let shard = unsafe keyspace.pointee.shardIndex(hash)
+                if let directory = unsafe keyspace.pointee.shard(shard).pointee
+                    .directoryHint(database)
+                {
+                    unsafe Table.prefetchGroup(directory, hash: hash)
+                }
+            }
+            if unsafe row.pointee.endsBatch || endsBatch { break }
         }
         if count > 1 {
             var index = 0
@@ -286,7 +289,7 @@ package struct Executor: ~Copyable {
     private func isPlain(_ isContainer: Bool) -> Bool {
         if isContainer { return false }
         if unsafe call.session.pointee.gate.rawValue != 0 { return false }
-        if unsafe call.state.conditions.rawValue != 0 { return false }
+        if unsafe martlet_load_relaxed_64(conditions) != 0 { return false }
         return unsafe martlet_load_relaxed_64(call.session.pointee.killedWord) == 0
     }
 
@@ -314,7 +317,7 @@ package struct Executor: ~Copyable {
         let now = martlet_ticks()
         let ticks = now &- lastTicks
         lastTicks = now
-        statistics.count(number, ticks: ticks)
+        counts.count(number, ticks: ticks)
         if ticks >= slowTicks { noteSlowCommand(number, ticks: ticks) }
         let followUp = call.followUp
         if followUp == .none { return .none }
@@ -325,10 +328,10 @@ package struct Executor: ~Copyable {
     /// Runs the handler; its locks are held.
     @inline(__always)
     private mutating func runHeld(_ row: UnsafeMutablePointer<CommandRow>) {
-        call.keyspace.sinks = unsafe call.state.sinks
+        call.keyspace.sinks = unsafe EffectSinks(rawValue: martlet_load_relaxed_32(sinks))
         do {
             let effect = try unsafe row.pointee.run(&call)
-            ChangeLog.publish(effect, &call, statistics)
+            ChangeLog.publish(effect, &call, counts)
         } catch {
             fail(error)
         }
@@ -339,7 +342,7 @@ package struct Executor: ~Copyable {
         let row = unsafe rows + number
         unsafe runHeld(row)
         let now = martlet_ticks()
-        statistics.count(number, ticks: now &- lastTicks)
+        counts.count(number, ticks: now &- lastTicks)
         lastTicks = now
         // What a command wants beyond its reply, closing say, waits for the end of the transaction.
     }
@@ -351,7 +354,7 @@ package struct Executor: ~Copyable {
         error.write(to: &call.reply, detail: call.errorDetail.view)
         countError(from: before)
         statistics.countFailure(call.commandNumber, wasRejected: false)
-        ChangeLog.publish(.none, &call, statistics)
+        ChangeLog.publish(.none, &call, counts)
     }
 
     /// Counts the error reply that was written from `before` on.

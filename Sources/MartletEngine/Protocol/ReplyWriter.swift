@@ -70,6 +70,7 @@ package struct ReplyWriter: ~Copyable {
     package mutating func bulk(_ text: StaticString) { bulk(ByteView(text)) }
 
     /// A bulk string from text, for paths that may allocate.
+    @_disfavoredOverload
     package mutating func bulk(_ text: String) { text.withView { bulk($0) } }
 
     /// A bulk string of the decimal form of an integer.

@@ -23,17 +23,6 @@ enum ProtocolError: Error {
     case crossProtocol
 }
 
-/// What was found at the front of the bytes.
-enum ParsedRequest {
-    /// Arguments stand in the store; the request ends before this offset.
-    case request(count: Int, end: Int)
-    /// Nothing to execute, as `*0`; goes on at this offset.
-    case empty(end: Int)
-    /// Not whole yet: at least so many bytes must be there in all.
-    case incomplete(bytesNeeded: Int)
-    case malformed(ProtocolError)
-}
-
 /// Bounds that depend on configuration and on who sends.
 struct RequestLimits {
     var bulkBytesMax = Limits.bulkBytesMax
@@ -77,6 +66,19 @@ struct ArgumentStore: ~Copyable {
         unsafe views.deallocate()
         unsafe views = grown
         capacity *= 2
+    }
+
+    /// Makes room for `extra` more views.
+    @inline(__always)
+    mutating func reserve(_ extra: Int) {
+        while capacity &- count < extra { grow() }
+    }
+
+    /// Counts `added` views, written behind the last one into reserved room, as held.
+    @inline(__always)
+    mutating func commit(_ added: Int) {
+        assert(count + added <= capacity)
+        count &+= added
     }
 
     @inline(__always)
@@ -173,144 +175,208 @@ struct ArgumentStore: ~Copyable {
     }
 }
 
-/// Reads one request at a time from the front of a run of bytes.
-enum RequestParser {
-    /// Reads the request that begins at `start`, appending its arguments to `store`.
+/// Reads one request at a time from a run of bytes.
+struct RequestParser {
+    /// Where the next request begins.
+    private(set) var position: Int
+    /// Set when bytes were not RESP.
+    private(set) var failure: ProtocolError?
+    /// Set when a request is not whole yet: so many bytes must be there in all.
+    private(set) var bytesNeeded = 0
+    private let limits: RequestLimits
+
+    /// `next` found a request that is not whole, or bytes that are no request.
+    static let stopped = -1
+
+    init(from position: Int, _ limits: RequestLimits) {
+        self.position = position
+        self.limits = limits
+    }
+
+    /// Reads a request, appending its arguments to `store`.
     ///
-    /// - Complexity: O(arguments); argument bytes are not touched.
+    /// - Returns: the number of arguments, 0 for a request with nothing to execute as `*0`, or
+    ///   `stopped`.
+    /// - Complexity: O(arguments); their bytes are not touched.
     @inline(__always)
-    static func parse(
-        _ input: ByteView, from start: Int, limits: RequestLimits, into store: inout ArgumentStore
-    ) -> ParsedRequest {
+    mutating func next(_ input: ByteView, into store: inout ArgumentStore) -> Int {
         let base = unsafe input.address
         let end = input.count
-        guard start < end else { return .incomplete(bytesNeeded: start + 1) }
-        if unsafe base.load(fromByteOffset: start, as: UInt8.self) != UInt8(ascii: "*") {
-            return parseInline(input, from: start, limits: limits, into: &store)
+        var position = self.position
+        guard position < end else { return needs(position + 1) }
+        if unsafe base.load(fromByteOffset: position, as: UInt8.self) != UInt8(ascii: "*") {
+            return inline(input, into: &store)
         }
-        var position = start &+ 1
-        var left = 0
-        switch unsafe length(base, &position, end, limits) {
-        case .value(let value): left = value
-        case .incomplete: return .incomplete(bytesNeeded: end + 1)
-        case .tooLong: return .malformed(.tooBigMultibulkCount)
-        case .invalid: return .malformed(.invalidMultibulkLength)
-        case .badLineEnd: return .malformed(.missingLineEnd)
+        position &+= 1
+        let count = unsafe length(base, &position, end)
+        if count <= 0 {
+            if count < Self.notALength { return stop(count, .multibulk) }
+            self.position = position
+            return 0
         }
-        if left <= 0 { return .empty(end: position) }
-        if left > limits.argumentsMax { return .malformed(.invalidMultibulkLength) }
-        if !limits.isAuthenticated && left > Limits.preauthArgumentsMax {
-            return .malformed(.unauthenticatedMultibulkLength)
+        if count > limits.argumentsMax || !limits.isAuthenticated {
+            return unusual(input, count, position, into: &store)
         }
-        let count = left
+        return arguments(input, count, position, into: &store)
+    }
+
+    @inline(__always)
+    private mutating func arguments(
+        _ input: ByteView, _ count: Int, _ start: Int, into store: inout ArgumentStore
+    ) -> Int {
+        let base = unsafe input.address
+        let end = input.count
+        // An argument takes six bytes at least, so what is reserved is bounded by what was sent.
+        store.reserve(min(count, (end &- start) / 6 &+ 1))
+        var next = unsafe store.views + store.count
+        let bulkBytesMax = limits.bulkBytesMax
+        var position = start
+        var left = count
         while left > 0 {
-            guard position < end else { return .incomplete(bytesNeeded: position + left &* 6) }
+            guard position < end else { return needs(position + left &* 6) }
             let marker = unsafe base.load(fromByteOffset: position, as: UInt8.self)
-            if marker != UInt8(ascii: "$") { return .malformed(.expectedBulk(marker)) }
+            if marker != UInt8(ascii: "$") { return fail(.expectedBulk(marker)) }
             position &+= 1
-            var bytes = 0
-            switch unsafe length(base, &position, end, limits) {
-            case .value(let value): bytes = value
-            case .incomplete: return .incomplete(bytesNeeded: end + 1)
-            case .tooLong: return .malformed(.tooBigBulkCount)
-            case .invalid: return .malformed(.invalidBulkLength)
-            case .badLineEnd: return .malformed(.missingLineEnd)
-            }
-            if bytes < 0 || bytes > limits.bulkBytesMax { return .malformed(.invalidBulkLength) }
-            if !limits.isAuthenticated && bytes > Limits.preauthBulkBytesMax {
-                return .malformed(.unauthenticatedBulkLength)
-            }
+            let bytes = unsafe length(base, &position, end)
+            if bytes < 0 || bytes > bulkBytesMax { return stop(bytes, .bulk) }
             guard end &- position >= bytes &+ 2 else {
-                return .incomplete(bytesNeeded: position + bytes + 2 + (left - 1) &* 6)
+                return needs(position + bytes + 2 + (left - 1) &* 6)
             }
             let after = position &+ bytes
-            if unsafe base.loadUnaligned(fromByteOffset: after, as: UInt16.self) != lineEnd {
-                return .malformed(.missingLineEnd)
+            if unsafe base.loadUnaligned(fromByteOffset: after, as: UInt16.self) != Self.lineEnd {
+                return fail(.missingLineEnd)
             }
-            store.append(unsafe ByteView(base + position, count: bytes))
+            unsafe next.initialize(to: ByteView(base + position, count: bytes))
+            unsafe next += 1
             position = after &+ 2
             left &-= 1
         }
-        return .request(count: count, end: position)
+        store.commit(count)
+        self.position = position
+        return count
+    }
+
+    /// Before a password was given, little is accepted and every bulk is checked for it.
+    @inline(never)
+    private mutating func unusual(
+        _ input: ByteView, _ count: Int, _ start: Int, into store: inout ArgumentStore
+    ) -> Int {
+        if count > limits.argumentsMax { return fail(.invalidMultibulkLength) }
+        if count > Limits.preauthArgumentsMax { return fail(.unauthenticatedMultibulkLength) }
+        var position = start
+        var left = count
+        while left > 0, position < input.count, input[position] == UInt8(ascii: "$") {
+            position += 1
+            let bytes = unsafe length(input.address, &position, input.count)
+            if bytes > Limits.preauthBulkBytesMax { return fail(.unauthenticatedBulkLength) }
+            if bytes < 0 || input.count - position < bytes + 2 { break }
+            position += bytes + 2
+            left -= 1
+        }
+        return arguments(input, count, start, into: &store)
     }
 
     /// CR LF as a little-endian load sees it; both platforms are little-endian.
     private static let lineEnd: UInt16 = 0x0A0D
 
-    private enum Length {
-        case value(Int)
-        case incomplete
-        case tooLong
-        case invalid
-        case badLineEnd
+    /// Below the range of lengths a request may claim: why there is none.
+    private static let notALength = Int.min + 8
+    private static let incomplete = Int.min
+    private static let tooLong = Int.min + 1
+    private static let invalid = Int.min + 2
+    private static let badLineEnd = Int.min + 3
+
+    private enum Place {
+        case multibulk
+        case bulk
     }
 
-    /// Reads a decimal number up to CR LF and moves `position` behind it.
+    @inline(never)
+    private mutating func stop(_ reason: Int, _ place: Place) -> Int {
+        switch (reason, place) {
+        case (Self.incomplete, _): bytesNeeded = Int.max
+        case (Self.badLineEnd, _): failure = .missingLineEnd
+        case (Self.tooLong, .multibulk): failure = .tooBigMultibulkCount
+        case (Self.tooLong, .bulk): failure = .tooBigBulkCount
+        case (_, .multibulk): failure = .invalidMultibulkLength
+        case (_, .bulk): failure = .invalidBulkLength
+        }
+        return Self.stopped
+    }
+
+    @inline(never)
+    private mutating func fail(_ error: ProtocolError) -> Int {
+        failure = error
+        return Self.stopped
+    }
+
     @inline(__always)
-    private static func length(
-        _ base: UnsafeRawPointer, _ position: inout Int, _ end: Int, _ limits: RequestLimits
-    ) -> Length {
+    private mutating func needs(_ bytes: Int) -> Int {
+        bytesNeeded = bytes
+        return Self.stopped
+    }
+
+    /// Reads a decimal number up to CR LF and moves `position` behind it; below `notALength` when
+    /// there is none.
+    @inline(__always)
+    private func length(_ base: UnsafeRawPointer, _ position: inout Int, _ end: Int) -> Int {
         // One and two digits, which nearly all lengths have.
         if end &- position >= 4 {
-            let first = unsafe base.load(fromByteOffset: position, as: UInt8.self) &- 0x30
+            let word = unsafe base.loadUnaligned(fromByteOffset: position, as: UInt32.self)
+            let first = word & 0xFF &- 0x30
             if first < 10 {
-                if unsafe base.loadUnaligned(fromByteOffset: position &+ 1, as: UInt16.self)
-                    == lineEnd
-                {
+                if (word &>> 8) & 0xFFFF == UInt32(Self.lineEnd) {
                     position &+= 3
-                    return .value(Int(first))
+                    return Int(first)
                 }
-                let second = unsafe base.load(fromByteOffset: position &+ 1, as: UInt8.self) &- 0x30
-                if second < 10 && first != 0,
-                    unsafe base.loadUnaligned(fromByteOffset: position &+ 2, as: UInt16.self)
-                        == lineEnd
-                {
+                let second = (word &>> 8) & 0xFF &- 0x30
+                if second < 10 && first != 0 && word &>> 16 == UInt32(Self.lineEnd) {
                     position &+= 4
-                    return .value(Int(first) &* 10 &+ Int(second))
+                    return Int(first &* 10 &+ second)
                 }
             }
         }
-        return unsafe longLength(base, &position, end, limits.inlineBytesMax)
+        return unsafe longLength(base, &position, end)
     }
 
     @inline(never)
-    private static func longLength(
-        _ base: UnsafeRawPointer, _ position: inout Int, _ end: Int, _ lineBytesMax: Int
-    ) -> Length {
+    private func longLength(_ base: UnsafeRawPointer, _ position: inout Int, _ end: Int) -> Int {
         let rest = unsafe ByteView(base + position, count: end - position)
         guard let lineLength = rest.firstIndex(of: 0x0D) else {
-            return rest.count > lineBytesMax ? .tooLong : .incomplete
+            return rest.count > limits.inlineBytesMax ? Self.tooLong : Self.incomplete
         }
-        guard lineLength + 1 < rest.count else { return .incomplete }
-        guard let value = rest.slice(0, lineLength).parseInteger() else { return .invalid }
-        guard rest[lineLength + 1] == 0x0A else { return .badLineEnd }
+        guard lineLength + 1 < rest.count else { return Self.incomplete }
+        guard let value = rest.slice(0, lineLength).parseInteger(), value > Self.notALength else {
+            return Self.invalid
+        }
+        guard rest[lineLength + 1] == 0x0A else { return Self.badLineEnd }
         position += lineLength + 2
-        return .value(Int(value))
+        return Int(value)
     }
 
     @inline(never)
-    private static func parseInline(
-        _ input: ByteView, from start: Int, limits: RequestLimits, into store: inout ArgumentStore
-    ) -> ParsedRequest {
-        let rest = input.slice(start, input.count)
+    private mutating func inline(_ input: ByteView, into store: inout ArgumentStore) -> Int {
+        let rest = input.slice(position, input.count)
         guard let newline = rest.firstIndex(of: 0x0A) else {
-            if rest.count > limits.inlineBytesMax { return .malformed(.tooBigInlineRequest) }
-            return .incomplete(bytesNeeded: input.count + 1)
+            if rest.count > limits.inlineBytesMax { failure = .tooBigInlineRequest }
+            bytesNeeded = input.count + 1
+            return Self.stopped
         }
         var length = newline
         if length > 0 && rest[length - 1] == 0x0D { length -= 1 }
-        let before = store.count
+        let first = store.count
         guard store.appendInline(rest.slice(0, length)) else {
-            store.truncate(to: before)
-            return .malformed(.unbalancedQuotes)
+            store.truncate(to: first)
+            return fail(.unbalancedQuotes)
         }
-        let count = store.count - before
-        let end = start + newline + 1
-        if count == 0 { return .empty(end: end) }
-        let name = unsafe store.views[before]
+        let count = store.count - first
+        position += newline + 1
+        if count == 0 { return 0 }
+        let name = unsafe store.views[first]
         if name.equalsIgnoringCase("post") || name.equalsIgnoringCase("host:") {
-            return .malformed(.crossProtocol)
+            store.truncate(to: first)
+            return fail(.crossProtocol)
         }
-        return .request(count: count, end: end)
+        return count
     }
 }

@@ -1,0 +1,92 @@
+"""Where a reply of Martlet may differ from an oracle's, and why. The only such place.
+
+Each row is a decision that protocol.md lists too. A row says for which oracles it holds, what it
+is about, and recognises the pair of replies; the fuzzer counts how often each row was needed, so a
+row that no longer matches anything shows up as unused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, NamedTuple
+
+from resp import Reply
+
+Command = list[bytes]
+
+
+class Difference(NamedTuple):
+    title: str
+    oracles: frozenset[str]
+    why: str
+    explains: Callable[[Command, Reply, Reply], bool]
+
+
+TABLE: list[Difference] = []
+
+
+def difference(title: str, *oracles: str, why: str):
+    """Registers the decorated predicate `(command, ours, theirs)`."""
+
+    def register(explains: Callable[[Command, Reply, Reply], bool]):
+        TABLE.append(Difference(title, frozenset(oracles), why, explains))
+        return explains
+
+    return register
+
+
+def explain(oracle: str, command: Command, ours: Reply, theirs: Reply) -> Difference | None:
+    """The row that explains this pair of replies, or None."""
+    for row in TABLE:
+        if oracle in row.oracles and row.explains(command, ours, theirs):
+            return row
+    return None
+
+
+ALL = ("redis7", "redis8", "valkey9")
+
+
+def name(command: Command) -> bytes:
+    return command[0].upper()
+
+
+class Avoided(NamedTuple):
+    oracle: str
+    why: str
+    matches: Callable[[Command, bool], bool]
+
+
+# What is never sent to an oracle, since the two states would part for good afterwards.
+AVOIDED = [
+    Avoided("redis8", "Redis 8.2 loses the replies behind a failing AUTH that was queued in a MULTI.",
+            lambda command, in_multi: in_multi and name(command) in (b"AUTH", b"HELLO")),
+    Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "
+            "refuse that command and go on.",
+            lambda command, in_multi: in_multi and name(command) in (b"MULTI", b"WATCH")),
+]
+
+
+def is_avoided(oracle: str, command: Command, in_multi: bool) -> bool:
+    return any(row.oracle == oracle and row.matches(command, in_multi) for row in AVOIDED)
+
+
+# The rows
+
+
+@difference("BITCOUNT and BITPOS read their arguments before they look at the key", "redis7", "valkey9",
+            why="7.0 and Valkey answer 0 or -1 for a missing key without a look at the rest; 8 refuses first.")
+def bit_arguments_first(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) in (b"BITCOUNT", b"BITPOS") and ours.is_error and theirs.kind == ":" and (
+        theirs.value in (0, -1))
+
+
+@difference("SCAN refuses a cursor that is not an unsigned integer", "redis7", "valkey9",
+            why="7.0 and Valkey take an empty cursor and a negative one; 8 replies `invalid cursor`.")
+def scan_cursor(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"SCAN" and ours == Reply("-", b"ERR invalid cursor")
+
+
+@difference("embstr and raw", "redis8", "valkey9",
+            why="8.x and 9.x count the key's size towards the limit of embstr; Martlet keeps 44 bytes.")
+def embedded_strings(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"OBJECT" and {ours.value, theirs.value} == {b"embstr", b"raw"}

@@ -1,0 +1,472 @@
+#!/usr/bin/env python3
+"""The differential fuzzer: the same random commands to Martlet and to a server known to be right.
+
+Replies are compared with their types, one by one, and so is the whole keyspace from time to time.
+A run consists of rounds; each has a seed of its own and starts from empty servers and fresh
+connections, so a failure is reproduced by its round alone. A failing round is cut down (delta
+debugging, replayed on fresh servers) to the shortest sequence that still fails.
+
+    differential.py [--seed N] [--commands N] [--oracle redis7|redis8|valkey9|all]
+                    [--groups strings,bitmaps,...] [--round N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import random
+import re
+import sys
+import time
+from typing import NamedTuple
+
+import differences
+import generators
+from resp import Closed, Connection, ProtocolViolation, Reply, encode, render, render_command
+from servers import MARTLET, ORACLES, Server, find_binary
+
+ROUND_COMMANDS = 2500
+CHECKPOINT_COMMANDS = 500
+SETTLE_SECONDS = 0.02
+CLOCK_TOLERANCE_SECONDS = 3
+SHRINK_SECONDS_MAX = 90
+REPLY_SECONDS_MAX = 5
+DATABASES = 16
+
+# Features newer than 7.0: the command that tells whether a server has them.
+FEATURES: dict[str, list[bytes]] = {
+    "SET IFEQ": [b"SET", b"probe", b"v", b"IFEQ", b"x"],
+    "DELIFEQ": [b"DELIFEQ", b"probe", b"v"],
+    "DELEX": [b"DELEX", b"probe"],
+    "MSETEX": [b"MSETEX", b"1", b"probe", b"v"],
+    "DIGEST": [b"DIGEST", b"probe"],
+    "BITOP DIFF": [b"BITOP", b"DIFF", b"probe", b"a", b"b"],
+}
+
+# What is asked of every key when states are compared.
+INSPECTION = [[b"TYPE"], [b"GET"], [b"OBJECT", b"ENCODING"], [b"PEXPIRETIME"]]
+
+GONE = Reply("!", b"connection closed")
+
+
+class Step(NamedTuple):
+    """One command on one connection; neighbours with the same batch are sent as one pipeline."""
+
+    connection: int
+    batch: int
+    command: list[bytes]
+
+
+class Failure(NamedTuple):
+    index: int
+    what: str
+    ours: str
+    theirs: str
+
+
+class Script:
+    """The steps of one round, drawn from its seed."""
+
+    def __init__(self, seed: str, groups: list[str], features: set[str], count: int, oracle: str):
+        rng = random.Random(seed)
+        self.connections = rng.choice([1, 1, 2, 3])
+        self.protocols = [rng.choice([2, 3]) for _ in range(self.connections)]
+        # Short batches let connections meet (WATCH); long ones exercise pipelines.
+        longest = rng.choice([3, 10, 120])
+        source = generators.Source(rng, groups, features)
+        self.steps: list[Step] = []
+        in_multi = [False] * self.connections
+        batch = 0
+        while len(self.steps) < count:
+            connection = rng.randrange(self.connections)
+            batch += 1
+            for command in source.draw(rng.randint(1, longest)):
+                # Left alone, a connection would be inside MULTI most of the time.
+                if in_multi[connection] and rng.random() < 0.12:
+                    command = [rng.choice([b"EXEC", b"EXEC", b"EXEC", b"DISCARD"])]
+                if differences.is_avoided(oracle, command, in_multi[connection]):
+                    continue
+                if command[0].upper() == b"MULTI":
+                    in_multi[connection] = True
+                elif command[0].upper() in (b"EXEC", b"DISCARD", b"RESET"):
+                    in_multi[connection] = False
+                if command[0].upper().startswith(b"~"):
+                    # Needs replies before it can go on, and a key may not expire inside a queue.
+                    if in_multi[connection]:
+                        continue
+                    batch += 2
+                    self.steps.append(Step(connection, batch - 1, [command[0].upper(), *command[1:]]))
+                else:
+                    self.steps.append(Step(connection, batch, command))
+
+
+class Peer:
+    """One of the two servers, with the connections of the current round."""
+
+    def __init__(self, server: Server):
+        self.server = server
+        self.connections: list[Connection] = []
+        self.inspector: Connection | None = None
+
+    def begin(self, protocols: list[int]) -> None:
+        """Empties the server and opens one fresh connection for each of `protocols`."""
+        self.end()
+        try:
+            self.open(protocols)
+        except (OSError, Closed):
+            self.server.restart()
+            self.open(protocols)
+
+    def open(self, protocols: list[int]) -> None:
+        self.inspector = self.server.connect(timeout=REPLY_SECONDS_MAX)
+        self.inspector.ok("FLUSHALL")
+        self.connections = [self.server.connect(protocol, REPLY_SECONDS_MAX) for protocol in protocols]
+
+    def end(self) -> None:
+        for connection in [*self.connections, self.inspector]:
+            if connection is not None:
+                connection.close()
+        self.connections = []
+        self.inspector = None
+
+    def send(self, connection: int, commands: list[list[bytes]]) -> None:
+        try:
+            self.connections[connection].send_raw(b"".join(encode(*command) for command in commands))
+        except ConnectionError:
+            pass  # Reading tells.
+
+    def receive(self, connection: int, count: int) -> list[Reply]:
+        """`count` replies; the missing ones are `GONE` if the connection ended."""
+        try:
+            return self.connections[connection].read_many(count)
+        except Closed as end:
+            return end.replies + [GONE] * (count - len(end.replies))
+        except (TimeoutError, ProtocolViolation) as problem:
+            return [Reply("!", repr(problem).encode())] * count
+
+    def scan(self, connection: int, options: list[bytes]) -> Reply:
+        """The union of a whole SCAN, sorted; an error as it came."""
+        try:
+            return self.scan_on(self.connections[connection], options)
+        except (Closed, OSError):
+            return GONE
+
+    def scan_on(self, connection: Connection, options: list[bytes]) -> Reply:
+        cursor, found = b"0", set()
+        for _ in range(100_000):
+            reply = connection.call(b"SCAN", cursor, *options)
+            if reply.is_error or reply.kind != "*" or len(reply.value) != 2:
+                return reply
+            found.update(reply.value[1].value)
+            cursor = reply.value[0].value
+            if cursor == b"0":
+                return Reply("*", tuple(sorted(found)))
+        return Reply("!", b"SCAN does not end")
+
+    def state(self) -> dict[tuple[int, bytes], list[Reply]]:
+        """Every key of every database, with the replies of `INSPECTION`."""
+        inspector = self.inspector
+        result = {}
+        for database in range(DATABASES):
+            inspector.ok("SELECT", database)
+            names = [name.value for name in self.scan_on(inspector, []).value]
+            replies = inspector.pipeline([*command, name] for name in names for command in INSPECTION)
+            for index, name in enumerate(names):
+                result[database, name] = replies[index * len(INSPECTION):][: len(INSPECTION)]
+            # A key that SCAN did not return would escape.
+            result[database, b"(size)"] = [Reply(":", len(names)), inspector.call("DBSIZE")]
+        return result
+
+
+def feature_set(server: Server) -> set[str]:
+    """Which of `FEATURES` the server has."""
+    with server.connect() as probe:
+        found = set()
+        for feature, command in FEATURES.items():
+            reply = probe.call(*command)
+            if not (reply.is_error and (b"syntax" in reply.value or b"unknown" in reply.value)):
+                found.add(feature)
+        probe.ok("FLUSHALL")
+        return found
+
+
+class Judge:
+    """Compares replies one by one, with what the clock and the order of hashing make free."""
+
+    def __init__(self, oracle: str):
+        self.oracle = oracle
+        self.used: collections.Counter[str] = collections.Counter()
+        self.queues: dict[int, list[list[bytes]] | None] = {}
+        # The command and the replies last found different: inside EXEC, the queued command's.
+        self.blamed: tuple[list[bytes], Reply, Reply] | None = None
+
+    def agree(self, connection: int, command: list[bytes], ours: Reply, theirs: Reply) -> bool:
+        queue = self.queues.get(connection)
+        name = command[0].upper()
+        if theirs == Reply("+", b"QUEUED") and ours == theirs:
+            if queue is not None:
+                queue.append(command)
+            return True
+        if name == b"MULTI" and theirs.kind == "+":
+            self.queues[connection] = []
+        elif name in (b"EXEC", b"DISCARD", b"RESET") and not theirs.is_error:
+            self.queues[connection] = None
+        both = name == b"EXEC" and queue is not None and ours.kind == theirs.kind == "*"
+        if both and None not in (ours.value, theirs.value) and (
+                len(ours.value) == len(theirs.value) == len(queue)):
+            for queued, mine, right in zip(queue, ours.value, theirs.value):
+                if not self.same(queued, mine, right):
+                    self.blamed = queued, mine, right
+                    return False
+            return True
+        self.blamed = command, ours, theirs
+        return self.same(command, ours, theirs)
+
+    def same(self, command: list[bytes], ours: Reply, theirs: Reply) -> bool:
+        if ours == theirs or self.alike(command, ours, theirs):
+            return True
+        row = differences.explain(self.oracle, command, ours, theirs)
+        if row is not None:
+            self.used[row.title] += 1
+        return row is not None
+
+    def alike(self, command: list[bytes], ours: Reply, theirs: Reply) -> bool:
+        """Equal but for time, hash order, and who answers."""
+        if ours.kind != theirs.kind or ours.is_error or ours.is_null or theirs.is_null:
+            return False
+        name = command[0].upper()
+        if name in (b"TTL", b"EXPIRETIME", b"PTTL", b"PEXPIRETIME"):
+            unit = 1000 if name.startswith(b"P") else 1
+            return min(ours.value, theirs.value) > 0 and (
+                abs(ours.value - theirs.value) <= CLOCK_TOLERANCE_SECONDS * unit)
+        if name == b"OBJECT":
+            what = command[1].upper()
+            return (what == b"IDLETIME" and abs(ours.value - theirs.value) <= CLOCK_TOLERANCE_SECONDS
+                    or what == b"HELP" and ours.value[:1] != ())
+        if name == b"KEYS":
+            return sorted(ours.value) == sorted(theirs.value)
+        if name == b"SCAN":
+            cursors = ours.value[0].value, theirs.value[0].value
+            if cursors == (b"0", b"0") and command[1] == b"0":
+                return sorted(ours.value[1].value) == sorted(theirs.value[1].value)
+            return ours.value[1].kind == theirs.value[1].kind
+        if name == b"HELLO":
+            return server_facts(ours) == server_facts(theirs)
+        return name == b"RANDOMKEY" or name == b"TIME" or command[:2] == [b"CLIENT", b"ID"]
+
+
+def server_facts(reply: Reply) -> list:
+    """What HELLO says, without name, version and connection id."""
+    flat = list(reply.value) if reply.kind == "*" else [part for pair in reply.value for part in pair]
+    pairs = list(zip(flat[::2], flat[1::2]))
+    hidden = (b"server", b"version", b"id", b"modules", b"availability_zone")
+    return [pair for pair in pairs if pair[0].value not in hidden]
+
+
+class Duel:
+    """Martlet against one oracle."""
+
+    def __init__(self, martlet: Server, oracle: Server):
+        self.oracle_name = oracle.name
+        self.ours = Peer(martlet)
+        self.theirs = Peer(oracle)
+        self.features = feature_set(oracle)
+        if martlet.binary.name != "martlet":
+            self.features &= feature_set(martlet)  # A stand-in may lack what Martlet must have.
+        self.used: collections.Counter[str] = collections.Counter()
+        self.commands = 0
+        # Set by `survey`: disagreements are collected here, by kind, and play goes on.
+        self.examples: dict[tuple, tuple[int, Failure]] | None = None
+
+    def note(self, failure: Failure) -> None:
+        shapes = (re.sub(r"[0-9]+|\".*\"|b'.*?'", "", text)[:30] for text in (failure.ours, failure.theirs))
+        kind = (failure.what.split(" ")[0].upper(), *shapes)
+        self.examples[kind] = (self.examples.get(kind, (0,))[0] + 1, failure)
+
+    def play(self, protocols: list[int], steps: list[Step]) -> Failure | None:
+        """Runs the steps on emptied servers; returns the first disagreement."""
+        self.ours.begin(protocols)
+        self.theirs.begin(protocols)
+        judge = Judge(self.oracle_name)
+        try:
+            at, checked = 0, 0
+            while at < len(steps):
+                end = at + 1
+                while end < len(steps) and steps[end].batch == steps[at].batch:
+                    end += 1
+                failure = self.play_batch(judge, steps[at:end], at)
+                if failure is not None:
+                    return failure
+                at = end
+                if at - checked >= CHECKPOINT_COMMANDS or at == len(steps):
+                    checked = at
+                    failure = self.compare_states(judge, at - 1)
+                    if failure is not None:
+                        return failure
+            return None
+        finally:
+            self.used += judge.used
+            self.commands += len(steps)
+
+    def play_batch(self, judge: Judge, batch: list[Step], first: int) -> Failure | None:
+        connection = batch[0].connection
+        commands = [step.command for step in batch]
+        special = commands[0][0]
+        if special == b"~SCAN":
+            mine, right = (peer.scan(connection, commands[0][1:]) for peer in (self.ours, self.theirs))
+            if mine == right or judge.same(commands[0], mine, right):
+                return None
+            return self.disagreement(first, commands[0], mine, right)
+        if special == b"~DBSIZE":
+            # Redis counts a key past its TTL until something meets it; SCAN meets all.
+            for peer in (self.ours, self.theirs):
+                peer.scan(connection, [])
+            commands = [[b"DBSIZE"]]
+        if special == b"~SETTLE":
+            commands = [commands[0][1:]]
+        for peer in (self.ours, self.theirs):
+            peer.send(connection, commands)
+        ours = self.ours.receive(connection, len(commands))
+        theirs = self.theirs.receive(connection, len(commands))
+        for index, (command, mine, right) in enumerate(zip(commands, ours, theirs)):
+            if not judge.agree(connection, command, mine, right):
+                failure = self.disagreement(first + index, *judge.blamed)
+                if self.examples is None or mine.kind == "!":
+                    return failure
+                self.note(failure)
+            if mine == GONE:
+                break
+        if special == b"~SETTLE":
+            time.sleep(SETTLE_SECONDS)
+        return None
+
+    def disagreement(self, index: int, command: list[bytes], mine: Reply, right: Reply) -> Failure:
+        if mine == GONE and not self.ours.server.is_alive():
+            mine = Reply("!", b"the server died: " + self.ours.server.log()[-2000:].encode())
+        return Failure(index, render_command(command), render(mine), render(right))
+
+    def compare_states(self, judge: Judge, index: int) -> Failure | None:
+        try:
+            mine, right = self.ours.state(), self.theirs.state()
+        except (OSError, Closed) as problem:
+            return Failure(index, "state", repr(problem), "")
+        for database, name in sorted(mine.keys() | right.keys()):
+            ours, theirs = mine.get((database, name)), right.get((database, name))
+            if ours == theirs or ours and theirs and all(
+                    judge.same([*command, name], a, b) for command, a, b in zip(INSPECTION, ours, theirs)):
+                continue
+            what = f"state of {render_command([name])} in database {database}"
+            return Failure(index, what, describe(ours), describe(theirs))
+        return None
+
+    def shrink(self, protocols: list[int], steps: list[Step]) -> tuple[list[Step], Failure]:
+        """The shortest sequence found that still fails, and how it fails."""
+        deadline = time.monotonic() + SHRINK_SECONDS_MAX
+        failure = self.play(protocols, steps)
+        if failure is None:
+            return steps, Failure(len(steps), "does not fail again: depends on timing", "", "")
+        best = steps[: failure.index + 1]
+
+        def attempt(candidate: list[Step]) -> bool:
+            nonlocal best, failure
+            found = self.play(protocols, candidate)
+            if found is None:
+                return False
+            best, failure = candidate[: found.index + 1], found
+            return True
+
+        size = len(best) // 2
+        while size >= 1 and time.monotonic() < deadline:
+            start, removed = 0, False
+            while start < len(best) and time.monotonic() < deadline:
+                if attempt(best[:start] + best[start + size:]):
+                    removed = True
+                else:
+                    start += size
+            if not removed or size > 1:
+                size //= 2
+        # One command at a time reads best, unless the pipeline is what fails.
+        attempt([step._replace(batch=number) for number, step in enumerate(best)])
+        return best, failure
+
+
+def describe(entry: list[Reply] | None) -> str:
+    return "no such key" if entry is None else ", ".join(map(render, entry))
+
+
+def report(seed: int, number: int, oracle: str, protocols: list[int], steps: list[Step],
+           failure: Failure, total: int) -> str:
+    lines = [f"Martlet and {oracle} disagree. Seed {seed}, round {number}; cut down from {total} to "
+             f"{len(steps)} commands (reproduce: --oracle {oracle} --seed {seed} --round {number}):"]
+    for step in steps:
+        lines.append(f"  {step.connection} (RESP{protocols[step.connection]})> {render_command(step.command)}")
+    lines += [f"at: {failure.what}", f"  Martlet: {failure.ours}", f"  {oracle}: {failure.theirs}"]
+    return "\n".join(lines)
+
+
+def survey(duel: Duel, seed: int, commands: int, groups: list[str]) -> None:
+    """Prints one example of each kind of disagreement instead of stopping at the first."""
+    duel.examples = {}
+    for number in range(commands // ROUND_COMMANDS):
+        script = Script(f"{seed}:{number}", groups, duel.features, ROUND_COMMANDS, duel.oracle_name)
+        failure = duel.play(script.protocols, script.steps)
+        if failure is not None:
+            duel.note(failure)
+    for _, (count, failure) in sorted(duel.examples.items()):
+        print(f"{count} times: {failure.what[:200]}\n    Martlet: {failure.ours[:300]}\n"
+              f"    {duel.oracle_name}: {failure.theirs[:300]}")
+
+
+def run(duel: Duel, seed: int, commands: int, groups: list[str], only_round: int | None = None,
+        progress: bool = False) -> str | None:
+    """Plays rounds until `commands` were sent; returns the report of the first failure."""
+    started = time.monotonic()
+    numbers = range((commands + ROUND_COMMANDS - 1) // ROUND_COMMANDS) if only_round is None else [only_round]
+    for number in numbers:
+        script = Script(f"{seed}:{number}", groups, duel.features, ROUND_COMMANDS, duel.oracle_name)
+        failure = duel.play(script.protocols, script.steps)
+        if failure is not None:
+            steps, smallest = duel.shrink(script.protocols, script.steps)
+            return report(seed, number, duel.oracle_name, script.protocols, steps,
+                          smallest if smallest.ours or smallest.theirs else failure, len(script.steps))
+        if progress and sys.stderr.isatty():
+            rate = duel.commands / (time.monotonic() - started)
+            print(f"\r{duel.oracle_name}: {duel.commands} commands, {rate:.0f}/s", end="", file=sys.stderr)
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--seed", type=int, default=0, help="0 draws one")
+    parser.add_argument("--commands", type=int, default=200_000, help="per oracle")
+    parser.add_argument("--oracle", default="redis7", choices=[*ORACLES, "all"])
+    parser.add_argument("--groups", default=",".join(generators.groups()))
+    parser.add_argument("--round", type=int, help="play this round only")
+    parser.add_argument("--survey", action="store_true", help="list all kinds of differences")
+    options = parser.parse_args()
+    seed = options.seed or random.randrange(1, 2**31)
+    failed = False
+    with Server(MARTLET) as martlet:
+        for name in ORACLES if options.oracle == "all" else [options.oracle]:
+            if find_binary(name) is None:
+                print(f"{name}: not installed (Tests/install-tools), left out")
+                continue
+            with Server(name) as oracle:
+                duel = Duel(martlet, oracle)
+                if options.survey:
+                    survey(duel, seed, options.commands, options.groups.split(","))
+                    continue
+                started = time.monotonic()
+                problem = run(duel, seed, options.commands, options.groups.split(","), options.round, True)
+                print(f"{name}: seed {seed}, {duel.commands} commands in "
+                      f"{time.monotonic() - started:.1f} s, {'FAILED' if problem else 'no difference'}")
+                for title, count in duel.used.most_common():
+                    print(f"  explained {count} times: {title}")
+                if problem:
+                    failed = True
+                    print(problem)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,629 @@
+"""Random commands for the differential fuzzer, one function per command, by group.
+
+A generator draws from a small pool of keys so that commands meet each other's values, mixes valid
+options with invalid ones, and favours the edges of integers, floats and ranges. To add a command,
+write a function that returns its arguments and mark it `@command(group)`; to add a group, use a new
+name. Nothing here knows about servers or replies.
+
+What depends on the clock is kept comparable: a TTL is either over at once or further away than any
+run lasts, and relative TTLs stand on a grid of 100 seconds, so that two servers that read their
+clocks a moment apart still order them alike. The one short TTL comes with a pause (`settle`).
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Callable, NamedTuple
+
+Arguments = list[bytes]
+
+DATABASES = (0, 1, 2, 9)
+KEYS = [b"k%d" % index for index in range(10)] + [
+    b"{tag}a", b"{tag}b", b"", b"bin\x00\xff\r\n", b"a*b?[c]", b"long:" + b"x" * 300,
+]
+INTEGER_EDGES = [
+    b"0", b"1", b"-1", b"2", b"7", b"8", b"100", b"127", b"128", b"255", b"256", b"65535", b"65536",
+    b"2147483647", b"-2147483648", b"2147483648", b"4294967295", b"4294967296",
+    b"9223372036854775807", b"-9223372036854775808", b"9223372036854775806",
+]
+NOT_INTEGERS = [
+    b"9223372036854775808", b"-9223372036854775809", b"18446744073709551615", b"", b"abc", b"1.0",
+    b"1e3", b" 1", b"1 ", b"+1", b"01", b"-0", b"0x10", b"-", b"--1", b"1\x00", b"1" * 40,
+]
+FLOATS = [
+    b"0", b"1", b"-1", b"1.5", b"-1.5", b"0.1", b"3.0e3", b"1e5", b"-5.0e-3", b"1e17", b"123456.789",
+    b"5.0000000000000001", b"1e-7", b"10.50", b"1e300", b"-1e300", b"1.7976931348623157e308",
+    b"0.30000000000000004", b"99999999999999999", b"1e-17",
+]
+NOT_FLOATS = [b"nan", b"inf", b"-inf", b"+inf", b"abc", b"", b" 1", b"1 ", b"1.5x", b"1e5000", b"."]
+# Far enough away that no run reaches them, and a fixed time so that a seed means one sequence.
+FUTURE_SECONDS = 4102444800
+PAST_SECONDS = 1000000000
+
+
+class Entry(NamedTuple):
+    group: str
+    weight: float
+    needs: str | None
+    make: Callable[[random.Random], Arguments]
+
+
+REGISTRY: list[Entry] = []
+
+
+def command(group: str, weight: float = 1.0, needs: str | None = None):
+    """Registers a generator. `needs` names a feature (see `differential.FEATURES`) newer than 7.0."""
+
+    def register(make: Callable[[random.Random], Arguments]):
+        REGISTRY.append(Entry(group, weight, needs, make))
+        return make
+
+    return register
+
+
+def groups() -> list[str]:
+    return list(dict.fromkeys(entry.group for entry in REGISTRY))
+
+
+# Parts of commands
+
+
+def key(rng: random.Random) -> bytes:
+    return KEYS[rng.randrange(8)] if rng.random() < 0.8 else rng.choice(KEYS)
+
+
+def keys(rng: random.Random, most: int = 4) -> Arguments:
+    return [key(rng) for _ in range(rng.randint(1, most))]
+
+
+def integer(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.45:
+        return b"%d" % rng.randint(-20, 20)
+    if roll < 0.55:
+        return b"%d" % rng.randint(-(2**63), 2**63 - 1)
+    return rng.choice(INTEGER_EDGES if roll < 0.9 else NOT_INTEGERS)
+
+
+def number(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.3:
+        return b"%d" % rng.randint(-1000, 1000)
+    if roll < 0.5:
+        return b"%.*f" % (rng.randint(1, 6), rng.uniform(-1000, 1000))
+    return rng.choice(FLOATS if roll < 0.9 else NOT_FLOATS)
+
+
+def value(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.3:
+        return b"%d" % rng.randint(-1000, 1000)
+    if roll < 0.45:
+        return rng.choice(INTEGER_EDGES + NOT_INTEGERS)
+    if roll < 0.55:
+        return number(rng)
+    if roll < 0.75:
+        return bytes(rng.choices(b"abcdeXYZ \x00\xff", k=rng.randint(0, 12)))
+    # Around the sizes at which encodings and size classes change.
+    size = rng.choice([1, 8, 20, 43, 44, 45, 63, 64, 65, 127, 128, 200, 255, 256, 1000])
+    return bytes(rng.choices(b"abcd", k=size)) if roll < 0.9 else rng.randbytes(size)
+
+
+def near_range(rng: random.Random) -> bytes:
+    """An index into a short value, from either end, sometimes beyond it or not a number."""
+    return b"%d" % rng.randint(-70, 70) if rng.random() < 0.85 else integer(rng)
+
+
+def offset(rng: random.Random) -> bytes:
+    """A byte or bit offset that does not ask for hundreds of megabytes, or is refused at once."""
+    roll = rng.random()
+    if roll < 0.85:
+        return b"%d" % rng.randint(0, 300)
+    if roll < 0.9:
+        return b"%d" % rng.randint(0, 100000)
+    return rng.choice([b"-1", b"4294967296", b"9223372036854775807", *NOT_INTEGERS])
+
+
+def seconds(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.75:
+        return b"%d" % (100 * rng.randint(10, 100000))
+    return rng.choice([b"0", b"-1", b"-1000", b"9223372036854775807", b"-9223372036854775808",
+                       b"9223372036854775", *NOT_INTEGERS])
+
+
+def milliseconds(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.75:
+        return b"%d" % (100_000 * rng.randint(10, 100000))
+    return rng.choice([b"0", b"-1", b"-100", b"9223372036854775807", b"-9223372036854775808",
+                       b"9223370000000000000", *NOT_INTEGERS])
+
+
+def at_seconds(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.7:
+        return b"%d" % (FUTURE_SECONDS + rng.randint(-3, 3))
+    if roll < 0.85:
+        return b"%d" % PAST_SECONDS
+    return rng.choice([b"0", b"-1", b"9223372036854775807", *NOT_INTEGERS])
+
+
+def at_milliseconds(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.7:
+        return b"%d" % (FUTURE_SECONDS * 1000 + rng.randint(-3, 3))
+    if roll < 0.85:
+        return b"%d" % (PAST_SECONDS * 1000)
+    return rng.choice([b"0", b"-1", b"9223372036854775807", *NOT_INTEGERS])
+
+
+def expiry_option(rng: random.Random) -> Arguments:
+    name, make = rng.choice([
+        (b"EX", seconds), (b"PX", milliseconds), (b"EXAT", at_seconds), (b"PXAT", at_milliseconds),
+    ])
+    return [name, make(rng)]
+
+
+def some(rng: random.Random, chance: float, *options: Arguments) -> Arguments:
+    """Each option with `chance`, in random order: contradictions and repetitions are wanted."""
+    chosen = [option for option in options if rng.random() < chance]
+    rng.shuffle(chosen)
+    return [part for option in chosen for part in option]
+
+
+def odd_case(rng: random.Random, word: bytes) -> bytes:
+    return bytes(rng.choice([byte, byte ^ 0x20]) if 65 <= byte & 0xDF <= 90 else byte for byte in word)
+
+
+# Strings
+
+
+@command("strings", 4)
+def get(rng):
+    return [b"GET", key(rng)]
+
+
+@command("strings", 6)
+def set_plain(rng):
+    return [b"SET", key(rng), value(rng)]
+
+
+@command("strings", 5)
+def set_options(rng):
+    return [b"SET", key(rng), value(rng), *some(
+        rng, 0.25, [b"NX"], [b"XX"], [b"GET"], [b"KEEPTTL"], expiry_option(rng), expiry_option(rng),
+        [rng.choice([b"FOO", b"", b"EX", b"PX"])] if rng.random() < 0.1 else [])]
+
+
+@command("strings")
+def setnx(rng):
+    return [b"SETNX", key(rng), value(rng)]
+
+
+@command("strings")
+def setex(rng):
+    return [b"SETEX", key(rng), seconds(rng), value(rng)]
+
+
+@command("strings")
+def psetex(rng):
+    return [b"PSETEX", key(rng), milliseconds(rng), value(rng)]
+
+
+@command("strings")
+def getset(rng):
+    return [b"GETSET", key(rng), value(rng)]
+
+
+@command("strings")
+def getdel(rng):
+    return [b"GETDEL", key(rng)]
+
+
+@command("strings", 2)
+def getex(rng):
+    return [b"GETEX", key(rng), *some(rng, 0.4, [b"PERSIST"], expiry_option(rng),
+                                      [b"NX"] if rng.random() < 0.05 else [])]
+
+
+@command("strings", 2)
+def append(rng):
+    return [b"APPEND", key(rng), value(rng)]
+
+
+@command("strings")
+def strlen(rng):
+    return [b"STRLEN", key(rng)]
+
+
+@command("strings", 2)
+def incr(rng):
+    return [rng.choice([b"INCR", b"DECR"]), key(rng)]
+
+
+@command("strings", 2)
+def incrby(rng):
+    return [rng.choice([b"INCRBY", b"DECRBY"]), key(rng), integer(rng)]
+
+
+@command("strings", 2)
+def incrbyfloat(rng):
+    return [b"INCRBYFLOAT", key(rng), number(rng)]
+
+
+@command("strings", 2)
+def getrange(rng):
+    return [rng.choice([b"GETRANGE", b"SUBSTR"]), key(rng), near_range(rng), near_range(rng)]
+
+
+@command("strings", 2)
+def setrange(rng):
+    return [b"SETRANGE", key(rng), offset(rng), value(rng)]
+
+
+@command("strings")
+def mget(rng):
+    return [b"MGET", *keys(rng)]
+
+
+@command("strings", 2)
+def mset(rng):
+    pairs = [part for name in keys(rng) for part in (name, value(rng))]
+    if rng.random() < 0.05:
+        pairs.pop()
+    return [rng.choice([b"MSET", b"MSETNX"]), *pairs]
+
+
+@command("strings")
+def lcs(rng):
+    return [b"LCS", key(rng), key(rng), *some(
+        rng, 0.35, [b"LEN"], [b"IDX"], [b"MINMATCHLEN", integer(rng)], [b"WITHMATCHLEN"],
+        [b"X"] if rng.random() < 0.1 else [])]
+
+
+@command("strings", 2, needs="SET IFEQ")
+def set_ifeq(rng):
+    return [b"SET", key(rng), value(rng), *some(
+        rng, 0.3, [b"NX"], [b"XX"], [b"GET"], [b"KEEPTTL"], expiry_option(rng)),
+        *some(rng, 0.8, [b"IFEQ", value(rng)])]
+
+
+@command("strings", 2, needs="DELIFEQ")
+def delifeq(rng):
+    return [b"DELIFEQ", key(rng), value(rng)]
+
+
+@command("strings", 2, needs="DELEX")
+def delex(rng):
+    return [b"DELEX", key(rng), *some(rng, 0.4, [b"IFEQ", value(rng)], [b"IFNE", value(rng)])]
+
+
+@command("strings", 2, needs="MSETEX")
+def msetex(rng):
+    pairs = [part for name in keys(rng) for part in (name, value(rng))]
+    count = b"%d" % (len(pairs) // 2) if rng.random() < 0.85 else integer(rng)
+    return [b"MSETEX", count, *pairs, *some(rng, 0.3, [b"NX"], [b"XX"], [b"KEEPTTL"], expiry_option(rng))]
+
+
+@command("strings", needs="DIGEST")
+def digest(rng):
+    return [b"DIGEST", key(rng)]
+
+
+# Bitmaps
+
+
+def bit(rng: random.Random) -> bytes:
+    return rng.choice([b"0", b"1"]) if rng.random() < 0.9 else integer(rng)
+
+
+def unit(rng: random.Random) -> Arguments:
+    return rng.choice([[], [b"BIT"], [b"BYTE"], [b"bit"], [b"BITS"] if rng.random() < 0.2 else []])
+
+
+@command("bitmaps", 3)
+def setbit(rng):
+    return [b"SETBIT", key(rng), offset(rng), bit(rng)]
+
+
+@command("bitmaps", 2)
+def getbit(rng):
+    return [b"GETBIT", key(rng), offset(rng)]
+
+
+@command("bitmaps", 3)
+def bitcount(rng):
+    span = rng.choice([[], [near_range(rng), near_range(rng), *unit(rng)], [near_range(rng)]])
+    return [b"BITCOUNT", key(rng), *span]
+
+
+@command("bitmaps", 3)
+def bitpos(rng):
+    span = rng.choice([[], [near_range(rng)], [near_range(rng), near_range(rng), *unit(rng)]])
+    return [b"BITPOS", key(rng), bit(rng), *span]
+
+
+@command("bitmaps", 3)
+def bitop(rng):
+    name = rng.choice([b"AND", b"OR", b"XOR", b"NOT", b"and", b"NAND" if rng.random() < 0.1 else b"OR"])
+    return [b"BITOP", name, key(rng), *keys(rng, 1 if name == b"NOT" and rng.random() < 0.8 else 4)]
+
+
+@command("bitmaps", 3, needs="BITOP DIFF")
+def bitop_newer(rng):
+    return [b"BITOP", rng.choice([b"DIFF", b"DIFF1", b"ANDOR", b"ONE"]), key(rng), *keys(rng)]
+
+
+def field_type(rng: random.Random) -> bytes:
+    if rng.random() < 0.06:
+        return rng.choice([b"u64", b"i65", b"u0", b"i0", b"x8", b"", b"u", b"8", b"u-1", b"i08", b"u1x"])
+    if rng.random() < 0.5:
+        return b"u%d" % rng.randint(1, 63)
+    return b"i%d" % rng.randint(1, 64)
+
+
+def field_offset(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.5:
+        return b"%d" % rng.randint(0, 200)
+    if roll < 0.9:
+        return b"#%d" % rng.randint(0, 20)
+    return rng.choice([b"-1", b"#-1", b"#", b"", b"4294967296", b"4294967295", b"#9223372036854775807",
+                       b"9223372036854775807", b"abc"])
+
+
+def field_get(rng: random.Random) -> Arguments:
+    return [b"GET", field_type(rng), field_offset(rng)]
+
+
+def field_step(rng: random.Random) -> Arguments:
+    roll = rng.random()
+    if roll < 0.3:
+        return field_get(rng)
+    if roll < 0.6:
+        place = field_offset(rng)
+        # Offsets this far would make half a gigabyte of zeros.
+        return [b"SET", field_type(rng), b"0" if place == b"4294967295" else place, integer(rng)]
+    if roll < 0.85:
+        place = field_offset(rng)
+        return [b"INCRBY", field_type(rng), b"0" if place == b"4294967295" else place, integer(rng)]
+    if roll < 0.98:
+        return [b"OVERFLOW", rng.choice([b"WRAP", b"SAT", b"FAIL", b"sat", b"NO" if rng.random() < 0.1 else b"FAIL"])]
+    return [rng.choice([b"DEC", b"GET", b""])]
+
+
+@command("bitmaps", 5)
+def bitfield(rng):
+    return [b"BITFIELD", key(rng), *(part for _ in range(rng.randint(0, 5)) for part in field_step(rng))]
+
+
+@command("bitmaps")
+def bitfield_ro(rng):
+    make = field_get if rng.random() < 0.9 else field_step
+    return [b"BITFIELD_RO", key(rng), *(part for _ in range(rng.randint(0, 3)) for part in make(rng))]
+
+
+# Generic
+
+
+def database(rng: random.Random) -> bytes:
+    if rng.random() < 0.9:
+        return b"%d" % rng.choice(DATABASES)
+    return rng.choice([b"15", b"16", b"-1", b"abc", b"", b"99999999999999999999", b"1.0"])
+
+
+def pattern(rng: random.Random) -> bytes:
+    return rng.choice([b"*", b"k*", b"k?", b"k[0-4]", b"k[^0-4]", b"*[0-9]", b"{tag}*", b"a\\*b*", b"k1",
+                       b"", b"k[", b"k[0", b"\\", b"**", b"*\x00*", b"[k]*", b"k[5-2]", b"?" * 3])
+
+
+@command("generic", 3)
+def delete(rng):
+    return [rng.choice([b"DEL", b"UNLINK"]), *keys(rng)]
+
+
+@command("generic", 2)
+def exists(rng):
+    return [rng.choice([b"EXISTS", b"TOUCH"]), *keys(rng)]
+
+
+@command("generic", 5)
+def expire(rng):
+    name, make = rng.choice([(b"EXPIRE", seconds), (b"PEXPIRE", milliseconds),
+                             (b"EXPIREAT", at_seconds), (b"PEXPIREAT", at_milliseconds)])
+    return [name, key(rng), make(rng), *some(
+        rng, 0.2, [b"NX"], [b"XX"], [b"GT"], [b"LT"], [b"FOO"] if rng.random() < 0.1 else [])]
+
+
+@command("generic", 4)
+def ttl(rng):
+    return [rng.choice([b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME"]), key(rng)]
+
+
+@command("generic", 2)
+def persist(rng):
+    return [b"PERSIST", key(rng)]
+
+
+@command("generic", 2)
+def rename(rng):
+    return [rng.choice([b"RENAME", b"RENAMENX"]), key(rng), key(rng)]
+
+
+@command("generic", 2)
+def copy(rng):
+    return [b"COPY", key(rng), key(rng), *some(
+        rng, 0.4, [b"REPLACE"], [b"DB", database(rng)], [b"DB"] if rng.random() < 0.05 else [])]
+
+
+@command("generic", 2)
+def move(rng):
+    return [b"MOVE", key(rng), database(rng)]
+
+
+@command("generic")
+def type_of(rng):
+    return [b"TYPE", key(rng)]
+
+
+@command("generic")
+def names(rng):
+    return [b"KEYS", pattern(rng)]
+
+
+@command("generic")
+def scan_once(rng):
+    """One step; the cursor is arbitrary, so mostly its error forms are of interest."""
+    cursor = b"0" if rng.random() < 0.5 else rng.choice([b"1", b"7", b"abc", b"-1", b"", b"18446744073709551615"])
+    return [b"SCAN", cursor, *scan_options(rng), *([b"COUNT", b"100000"] if rng.random() < 0.5 else [])]
+
+
+def scan_options(rng: random.Random) -> Arguments:
+    return some(rng, 0.3, [b"MATCH", pattern(rng)], [b"TYPE", rng.choice([b"string", b"STRING", b"list"])],
+                [b"COUNT", rng.choice([b"1", b"2", b"10", b"1000", b"0", b"-1", b"abc"])],
+                [b"FOO"] if rng.random() < 0.05 else [])
+
+
+@command("generic")
+def scan_all(rng):
+    """Iterated to the end by the fuzzer; the union of what it returned is compared as a set."""
+    return [b"~SCAN", *some(rng, 0.4, [b"MATCH", pattern(rng)], [b"TYPE", b"string"],
+                            [b"COUNT", rng.choice([b"1", b"2", b"10", b"1000"])])]
+
+
+@command("generic", 0.5)
+def randomkey(rng):
+    return [b"RANDOMKEY"]
+
+
+@command("generic", 2)
+def object_(rng):
+    what = rng.choice([b"ENCODING", b"ENCODING", b"REFCOUNT", b"IDLETIME", b"FREQ", b"encoding",
+                       b"NOSUCH", b"HELP"])
+    return [b"OBJECT", what, *([] if what == b"HELP" else [key(rng)])]
+
+
+@command("generic", 0.3)
+def settle(rng):
+    """A TTL that runs out before the next command: the fuzzer pauses after `~SETTLE`."""
+    return [b"~SETTLE", *rng.choice([
+        [b"PEXPIRE", key(rng), b"%d" % rng.randint(1, 3)],
+        [b"SET", key(rng), value(rng), b"PX", b"%d" % rng.randint(1, 3)],
+        [b"GETEX", key(rng), b"PX", b"2"],
+    ])]
+
+
+@command("generic", 0.3)
+def whole(rng):
+    return [b"~DBSIZE"] if rng.random() < 0.8 else rng.choice([
+        [b"FLUSHDB"], [b"FLUSHDB", b"ASYNC"], [b"FLUSHDB", b"SYNC"], [b"FLUSHDB", b"NOW"],
+        [b"SWAPDB", database(rng), database(rng)]])
+
+
+# Transactions: the fuzzer ends a MULTI more eagerly than it begins one (see `differential.Script`).
+
+
+@command("transactions", 4)
+def multi(rng):
+    return [b"MULTI"]
+
+
+@command("transactions", 2)
+def exec_(rng):
+    return [b"EXEC"]
+
+
+@command("transactions")
+def discard(rng):
+    return [b"DISCARD"]
+
+
+@command("transactions", 4)
+def watch(rng):
+    return [b"WATCH", *keys(rng, 2)]
+
+
+@command("transactions")
+def unwatch(rng):
+    return [b"UNWATCH"]
+
+
+# Connection
+
+
+@command("connection", 3)
+def select(rng):
+    return [b"SELECT", database(rng)]
+
+
+@command("connection")
+def ping(rng):
+    return [b"PING", *([value(rng)] if rng.random() < 0.5 else [])]
+
+
+@command("connection")
+def echo(rng):
+    return [b"ECHO", value(rng)]
+
+
+@command("connection")
+def hello(rng):
+    version = rng.choice([[], [b"2"], [b"3"], [b"3"], [b"1"], [b"4"], [b"abc"], [b""], [b"-3"]])
+    return [b"HELLO", *version, *some(rng, 0.1, [b"SETNAME", b"me"], [b"SETNAME", b"a b"], [b"SETNAME"],
+                                      [b"AUTH", b"default", b"wrong"], [b"AUTH"], [b"FOO"])]
+
+
+@command("connection")
+def client_name(rng):
+    name = rng.choice([b"name", b"", b"a b", b"a\n", b"x" * 50, b"\x7f"])
+    return rng.choice([[b"CLIENT", b"GETNAME"], [b"CLIENT", b"SETNAME", name], [b"CLIENT", b"ID"],
+                       [b"CLIENT", b"NOSUCH"], [b"CLIENT"]])
+
+
+@command("connection", 0.5)
+def reset(rng):
+    return [b"RESET"]
+
+
+@command("connection", 0.5)
+def auth(rng):
+    return rng.choice([[b"AUTH", b"x"], [b"AUTH", b"default", b"x"], [b"AUTH", b"no", b"x"], [b"AUTH"],
+                       [b"AUTH", b"a", b"b", b"c"]])
+
+
+@command("connection", 0.5)
+def unknown(rng):
+    return [rng.choice([b"NOSUCH", b"", b"G" * 200, b"ge t", b"\xff\r\n"]), *keys(rng, 3)]
+
+
+@command("connection", 0.3)
+def time_(rng):
+    return [b"TIME"]
+
+
+class Source:
+    """Draws commands from the chosen groups, with odd spellings and wrong arities mixed in."""
+
+    def __init__(self, rng: random.Random, chosen: list[str], features: set[str]):
+        self.rng = rng
+        entries = [entry for entry in REGISTRY
+                   if entry.group in chosen and (entry.needs is None or entry.needs in features)]
+        self.makers = [entry.make for entry in entries]
+        self.weights = [entry.weight for entry in entries]
+
+    def draw(self, count: int) -> list[Arguments]:
+        return [self.spoil(make(self.rng))
+                for make in self.rng.choices(self.makers, self.weights, k=count)]
+
+    def spoil(self, arguments: Arguments) -> Arguments:
+        roll = self.rng.random()
+        if roll < 0.02:
+            return [odd_case(self.rng, arguments[0]), *arguments[1:]]
+        if arguments[0].startswith(b"~"):
+            return arguments
+        if roll < 0.03 and len(arguments) > 1:
+            return arguments[:-1]
+        if roll < 0.04:
+            return [*arguments, value(self.rng)]
+        return arguments

@@ -48,6 +48,7 @@ package struct Executor: ~Copyable {
     private var slowTicks: UInt64 = .max
     private var ticksPerMillisecond: UInt64 = 1
     private var lastTicks: UInt64 = 0
+    private let clock: Clock
     /// This loop's number in `Quiescence`.
     private let quiescent: Int
 
@@ -79,6 +80,7 @@ package struct Executor: ~Copyable {
         statistics = state.statistics[loop]
         counts = state.statistics[loop].counts
         lookup = commands.lookup
+        clock = state.clock
         unsafe conditions = state.conditionsWord
         unsafe sinks = state.sinksWord
         quiescent = Quiescence.shared.register()
@@ -122,19 +124,25 @@ package struct Executor: ~Copyable {
     package var nowMilliseconds: Int64 { call.keyspace.nowMilliseconds }
 
     private mutating func refreshTime() {
-        let state = unsafe call.state
-        let now = state.clock.wallMilliseconds()
+        let now = clock.wallMilliseconds()
+        lastTicks = martlet_ticks()
+        if now == call.keyspace.nowMilliseconds { return }
         call.keyspace.nowMilliseconds = now
         call.keyspace.accessClock = UInt32(truncatingIfNeeded: now / 1000) & 0xFF_FFFF
+        refreshThresholds()
+    }
+
+    /// Takes over changed settings, once a millisecond at most.
+    private mutating func refreshThresholds() {
+        let settings = unsafe call.state.settings
         ticksPerMillisecond = TickRate.perMillisecond
-        let slow = state.settings.slowlogMicroseconds.load(ordering: .relaxed)
-        let latency = state.settings.latencyThresholdMilliseconds.load(ordering: .relaxed)
+        let slow = settings.slowlogMicroseconds.load(ordering: .relaxed)
+        let latency = settings.latencyThresholdMilliseconds.load(ordering: .relaxed)
         // Whatever takes a millisecond gets the time read anew, so that is looked at in any case.
-        var threshold = ticksPerMillisecond
-        if slow >= 0 { threshold = min(threshold, UInt64(slow) * ticksPerMillisecond / 1000) }
-        if latency > 0 { threshold = min(threshold, UInt64(latency) * ticksPerMillisecond) }
-        slowTicks = threshold
-        lastTicks = martlet_ticks()
+        var threshold = Double(ticksPerMillisecond)
+        if slow >= 0 { threshold = min(threshold, Double(slow) * threshold / 1000) }
+        if latency > 0 { threshold = min(threshold, Double(latency) * Double(ticksPerMillisecond)) }
+        slowTicks = UInt64(threshold)
     }
 
     // MARK: Serving

@@ -18,14 +18,31 @@ final class LoopHandler: ConnectionHandler {
 
     private let context: ServerContext
     private let loop: Int
-    private var executor: Executor
-    /// Connections that stopped before a request that must wait, in order of arrival.
-    private var parked: [ConnectionReference] = []
+    /// In memory of its own: a property of a class would be checked for exclusive access at each use,
+    /// which costs more than a request.
+    private let work: UnsafeMutablePointer<Work>
+
+    /// What the loop works with at each event.
+    private struct Work: ~Copyable {
+        var executor: Executor
+        /// Connections that stopped before a request that must wait, in order of arrival.
+        var parked: [ConnectionReference] = []
+
+        init(executor: consuming Executor) { self.executor = executor }
+    }
 
     init(context: ServerContext, loop: Int) {
         self.context = context
         self.loop = loop
-        executor = Executor(state: context.state, commands: context.commands, loop: loop)
+        unsafe work = .allocate(capacity: 1)
+        unsafe work.initialize(
+            to: Work(
+                executor: Executor(state: context.state, commands: context.commands, loop: loop)))
+    }
+
+    deinit {
+        unsafe work.deinitialize(count: 1)
+        unsafe work.deallocate()
     }
 
     // MARK: Connections
@@ -98,8 +115,8 @@ final class LoopHandler: ConnectionHandler {
         let client = unsafe context.assumingMemoryBound(to: Client.self)
         let session = unsafe client.pointee.session
         let wasUnauthenticated = unsafe session.pointee.gate.contains(.unauthenticated)
-        let served = unsafe executor.serve(session, input, output: &output)
-        unsafe session.pointee.noteActivity(executor.nowMilliseconds)
+        let served = unsafe work.pointee.executor.serve(session, input, output: &output)
+        unsafe session.pointee.noteActivity(work.pointee.executor.nowMilliseconds)
         if wasUnauthenticated, unsafe !session.pointee.gate.contains(.unauthenticated) {
             unsafe applyLimits(
                 client.pointee.connection, self.context.configuration.settings)
@@ -109,7 +126,7 @@ final class LoopHandler: ConnectionHandler {
             return Outcome(
                 consumed: served.consumed, next: .readOn, minimumBytes: served.bytesNeeded)
         case .park:
-            unsafe parked.append(client.pointee.connection)
+            unsafe work.pointee.parked.append(client.pointee.connection)
             return Outcome(consumed: served.consumed, next: .pause)
         case .closeAfterReply:
             return Outcome(consumed: served.consumed, next: .closeAfterFlush)
@@ -139,24 +156,24 @@ final class LoopHandler: ConnectionHandler {
     // MARK: Iterations
 
     func iterationBegan() {
-        executor.iterationBegan()
+        unsafe work.pointee.executor.iterationBegan()
     }
 
     func iterationEnded() -> Int32 {
         resumeParked()
-        executor.iterationEnded()
+        unsafe work.pointee.executor.iterationEnded()
         // A tick keeps the time of pauses and statistics even while nobody sends.
-        return parked.isEmpty ? 100 : 1
+        return unsafe work.pointee.parked.isEmpty ? 100 : 1
     }
 
     /// Lets parked connections try again once what held them back is over.
     private func resumeParked() {
-        if parked.isEmpty { return }
+        if unsafe work.pointee.parked.isEmpty { return }
         let state = context.state!
         state.endPauseIfDue()
         if !state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites]) { return }
-        let waiting = parked
-        parked = []
+        let waiting = unsafe work.pointee.parked
+        unsafe work.pointee.parked = []
         for connection in waiting { connection.resume() }
     }
 

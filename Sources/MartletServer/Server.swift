@@ -36,14 +36,18 @@ public final class Server {
         for handler in handlers { loops.append(try EventLoop(handler: handler)) }
         context.loops = loops
         group = LoopGroup(loops)
-        wire(settings)
+        wire(launch)
     }
 
     /// Joins what knows nothing of each other.
-    private func wire(_ settings: Settings) {
+    private func wire(_ launch: Launch) {
+        let settings = launch.configuration.settings
         let context = context
         let state = context.state!
         state.settings.bulkBytesMax.store(settings.bulkBytesMax, ordering: .relaxed)
+        context.clientMemory.bytesMax.store(
+            settings.clientMemoryBytesMax(systemBytes: launch.host.memoryBytes) ?? Int.max,
+            ordering: .relaxed)
         for loop in context.loops { loop.setIdleTimeout(seconds: settings.timeoutSeconds) }
         state.wakeLoops.function = {
             for loop in context.loops { loop.post {} }

@@ -16,6 +16,8 @@ package struct Served {
         case readOn
         /// Stopped before a request that must wait; call again when the server is ready for it.
         case park
+        /// Replies have piled up: send them, let others have their turn, then call again.
+        case yield
         case closeAfterReply
         case close
     }
@@ -67,6 +69,9 @@ package struct Executor: ~Copyable {
 
     /// More would let the first entries fall out of the nearest cache before they are used.
     static let batchSize = 32
+    /// So many bytes of replies are sent before more requests of the connection run: a pipeline of
+    /// large reads stays within what output limits and `maxmemory-clients` allow.
+    static let replyBytesBeforeYield = 1024 * 1024
 
     package init(state: EngineState, commands: CommandTable, loop: Int) {
         unsafe batch = .allocate(capacity: Self.batchSize)
@@ -175,6 +180,11 @@ package struct Executor: ~Copyable {
                     return Served(
                         consumed: next == .park ? item.start : item.end, next: Self.next(next),
                         bytesNeeded: 0)
+                }
+                if call.reply.buffer.count > Self.replyBytesBeforeYield {
+                    let item = unsafe batch[index]
+                    store.removeAll()
+                    return Served(consumed: item.end, next: .yield, bytesNeeded: 0)
                 }
                 index &+= 1
             }

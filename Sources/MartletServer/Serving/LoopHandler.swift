@@ -128,6 +128,11 @@ final class LoopHandler: ConnectionHandler {
         case .park:
             unsafe work.pointee.parked.append(client.pointee.connection)
             return Outcome(consumed: served.consumed, next: .pause)
+        case .yield:
+            // With nothing left to execute there is nothing to come back for.
+            if served.consumed == input.count { return Outcome(consumed: served.consumed) }
+            unsafe client.pointee.connection.resume()
+            return Outcome(consumed: served.consumed, next: .pause)
         case .closeAfterReply:
             return Outcome(consumed: served.consumed, next: .closeAfterFlush)
         case .close:
@@ -161,8 +166,10 @@ final class LoopHandler: ConnectionHandler {
 
     func iterationEnded() -> Int32 {
         resumeParked()
+        let mustEvictMore = context.clientMemory.enforce(loop: loop, context)
         unsafe work.pointee.executor.iterationEnded()
         // A tick keeps the time of pauses and statistics even while nobody sends.
+        if mustEvictMore { return 0 }
         return unsafe work.pointee.parked.isEmpty ? 100 : 1
     }
 

@@ -24,10 +24,10 @@ package final class ServerContext: @unchecked Sendable {
     package internal(set) var port = 0
     package let monitors = Monitors()
     package let connections = Connections()
+    package let clientMemory = ClientMemory()
     /// Set by SHUTDOWN or a signal; the main thread waits for it.
     package let shutdown = ShutdownRequest()
     package let rejectedConnections = Atomic<UInt64>(0)
-    package let clientsEvictedForMemory = Atomic<UInt64>(0)
 
     package init(configuration: Configuration, log: Log, clientsMax: Int) {
         self.configuration = configuration

@@ -102,6 +102,7 @@ package struct Executor: ~Copyable {
     }
 
     deinit {
+        Quiescence.shared.unregister(quiescent)
         unsafe batch.deallocate()
         unsafe effects.deinitialize(count: 1)
         unsafe effects.deallocate()

@@ -27,7 +27,7 @@ private struct Retired {
 /// The epochs of all loops and the blocks that wait for them.
 @safe
 final class Quiescence: @unchecked Sendable {
-    // Unchecked: `retired` is touched under `lock`; epochs and lines are atomic words.
+    // Unchecked: `retired` and `freeLines` are touched under `lock`; epochs and lines are atomic words.
     static let shared = Quiescence()
     static let loopsMax = 256
     private static let asleep = UInt64.max
@@ -37,6 +37,8 @@ final class Quiescence: @unchecked Sendable {
     private let loopCount = Atomic<Int>(0)
     private let lines: UnsafeMutableRawPointer
     private var retired: [Retired] = []
+    /// Numbers of loops that have ended.
+    private var freeLines: [Int] = []
     private let waiting = Atomic<Int>(0)
 
     private init() {
@@ -53,11 +55,22 @@ final class Quiescence: @unchecked Sendable {
 
     /// Registers a loop and returns its number, asleep at first.
     ///
-    /// - Precondition: no more than `loopsMax` in the life of the process.
+    /// - Precondition: no more than `loopsMax` at once.
     func register() -> Int {
+        lock.lock()
+        defer { lock.unlock() }
+        if let free = freeLines.popLast() { return free }
         let loop = loopCount.add(1, ordering: .relaxed).oldValue
         precondition(loop < Self.loopsMax, "at most \(Self.loopsMax) loops")
         return loop
+    }
+
+    /// The loop has ended; its number may be given to another.
+    func unregister(_ loop: Int) {
+        sleep(loop)
+        lock.lock()
+        freeLines.append(loop)
+        lock.unlock()
     }
 
     /// The loop begins an iteration: whatever it reads from now on was not retired before.

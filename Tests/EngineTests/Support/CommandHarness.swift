@@ -158,13 +158,17 @@ final class HarnessClient {
     }
 
     private func serve() {
-        if isClosed || input.isEmpty { return }
-        let served = unsafe server.serve(session, input, output: &output)
-        input.removeFirst(served.consumed)
-        switch served.next {
-        case .readOn: break
-        case .park: isParked = true
-        case .closeAfterReply, .close: isClosed = true
+        while !isClosed && !input.isEmpty {
+            let served = unsafe server.serve(session, input, output: &output)
+            input.removeFirst(served.consumed)
+            switch served.next {
+            case .readOn: return
+            case .yield: continue
+            case .park:
+                isParked = true
+                return
+            case .closeAfterReply, .close: isClosed = true
+            }
         }
     }
 }

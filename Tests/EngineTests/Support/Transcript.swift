@@ -30,6 +30,7 @@ private enum Delivery: CaseIterable {
 /// - Parameters:
 ///   - isPipelined: false for commands whose replies depend on what arrives together.
 ///   - text: the transcript.
+///   - sourceLocation: where a failure is shown.
 func expectTranscript(
     isPipelined: Bool = true, _ text: String, sourceLocation: SourceLocation = #_sourceLocation
 ) {

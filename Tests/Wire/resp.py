@@ -147,8 +147,12 @@ def quote(data: bytes) -> str:
     ) + '"'
 
 
-def render(reply: Reply) -> str:
+def render(reply: Reply, nested: bool = False) -> str:
     """A reply on one line, in the notation of the transcripts."""
+
+    def inside(item: Reply) -> str:
+        return render(item, nested=True)
+
     kind, value = reply
     if value is None:
         return "(nil array)" if kind == "*" else "(nil)"
@@ -157,19 +161,23 @@ def render(reply: Reply) -> str:
     if kind == "$":
         return quote(value)
     if kind == "*":
-        return "[" + ", ".join(map(render, value)) + "]"
+        return "[" + ", ".join(map(inside, value)) + "]"
     if kind in "~>":
-        return {"~": "(set) [", ">": "(push) ["}[kind] + ", ".join(map(render, value)) + "]"
+        return {"~": "(set) [", ">": "(push) ["}[kind] + ", ".join(map(inside, value)) + "]"
     if kind in "%|":
-        pairs = ", ".join(f"{render(name)}: {render(item)}" for name, item in value)
+        pairs = ", ".join(f"{inside(name)}: {inside(item)}" for name, item in value)
         return ("(attribute) {" if kind == "|" else "{") + pairs + "}"
     if kind == "=":
         return "(verbatim) " + quote(value)
     if kind == "#":
         return "(true)" if value else "(false)"
     words = {"-": "error", "!": "blob error", ":": "integer", ",": "double", "(": "big number"}
-    text = value if isinstance(value, int) else value.decode("utf-8", "backslashreplace")
-    return f"({words[kind]}) {text}"
+    if isinstance(value, int):
+        return f"({words[kind]}) {value}"
+    text = value.decode("utf-8", "backslashreplace")
+    # What a reader could not see, or would take for the end of the item, is quoted.
+    ambiguous = text != text.strip() or not text.isprintable() or nested and set(text) & set(",]}:\"")
+    return f"({words[kind]}) {quote(value) if ambiguous else text}"
 
 
 def render_command(arguments: Iterable[bytes]) -> str:

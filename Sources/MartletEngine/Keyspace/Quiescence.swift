@@ -14,14 +14,23 @@ import Synchronization
 @safe
 private struct Retired {
     private let block: UnsafeMutableRawPointer
+    /// A block of the segment pool rather than from malloc.
+    private let isPaged: Bool
     let epoch: UInt64
 
-    init(_ block: UnsafeMutableRawPointer, epoch: UInt64) {
+    init(_ block: UnsafeMutableRawPointer, isPaged: Bool, epoch: UInt64) {
         unsafe self.block = block
+        self.isPaged = isPaged
         self.epoch = epoch
     }
 
-    func free() { unsafe Glibc.free(block) }
+    func free() {
+        if isPaged {
+            unsafe SegmentPool.shared.give(block)
+        } else {
+            unsafe Glibc.free(block)
+        }
+    }
 }
 
 /// The epochs of all loops and the blocks that wait for them.
@@ -87,10 +96,12 @@ final class Quiescence: @unchecked Sendable {
     }
 
     /// Frees `block`, which came from malloc or `allocate`, when no loop can still read it.
-    func retire(_ block: UnsafeMutableRawPointer) {
+    ///
+    /// - Parameter isPaged: it came from the segment pool instead.
+    func retire(_ block: UnsafeMutableRawPointer, isPaged: Bool = false) {
         let now = epoch.add(1, ordering: .sequentiallyConsistent).oldValue
         lock.lock()
-        retired.append(unsafe Retired(block, epoch: now))
+        retired.append(unsafe Retired(block, isPaged: isPaged, epoch: now))
         lock.unlock()
         waiting.add(1, ordering: .relaxed)
         if loopCount.load(ordering: .relaxed) == 0 { collect() }

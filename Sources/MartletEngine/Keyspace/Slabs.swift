@@ -60,7 +60,6 @@ final class SlabPool: @unchecked Sendable {
     private let lock = ShardLock.allocate()
     private var warm: [UnsafeMutableRawPointer] = unsafe []
     private var cold: [UnsafeMutableRawPointer] = unsafe []
-    private var reservedBytes = 0
 
     static let chunkBytes = 2 * 1024 * 1024
     /// 4 MiB of slabs are kept with their pages, which spares churn a system call per slab.
@@ -76,25 +75,31 @@ final class SlabPool: @unchecked Sendable {
         defer { lock.unlock() }
         if let slab = unsafe warm.popLast() { return unsafe slab }
         if let slab = unsafe cold.popLast() { return unsafe slab }
-        // Twice the size makes sure that an aligned chunk is inside; the rest is unmapped.
-        let bytes = Self.chunkBytes
-        let raw = unsafe mmap(
-            nil, bytes * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let raw = unsafe raw, unsafe raw != MAP_FAILED else { return nil }
-        let start = UInt(bitPattern: raw)
-        let aligned = (start + UInt(bytes) - 1) & ~(UInt(bytes) - 1)
-        guard let chunk = unsafe UnsafeMutableRawPointer(bitPattern: aligned) else { return nil }
-        if aligned > start { unsafe munmap(raw, Int(aligned - start)) }
-        let tail = Int(start + UInt(bytes) * 2 - aligned) - bytes
-        if tail > 0 { unsafe munmap(chunk + bytes, tail) }
-        reservedBytes += bytes
+        guard let start = Self.reserve(alignedTo: Self.chunkBytes),
+            let chunk = unsafe UnsafeMutableRawPointer(bitPattern: start)
+        else { return nil }
         // The lowest address is taken first, so that a chunk's pages are touched in order.
-        var offset = bytes - SlabClass.slabBytes
+        var offset = Self.chunkBytes - SlabClass.slabBytes
         while offset > 0 {
             unsafe cold.append(chunk + offset)
             offset -= SlabClass.slabBytes
         }
         return unsafe chunk
+    }
+
+    /// Address space of `bytes`, aligned to them, whose pages are zero and come when touched; nil
+    /// when the system has none.
+    static func reserve(alignedTo bytes: Int) -> UInt? {
+        // Twice the size makes sure that an aligned part is inside; the rest is unmapped.
+        let raw = unsafe mmap(
+            nil, bytes * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let raw = unsafe raw, unsafe raw != MAP_FAILED else { return nil }
+        let start = UInt(bitPattern: raw)
+        let aligned = (start + UInt(bytes) - 1) & ~(UInt(bytes) - 1)
+        let before = Int(aligned - start)
+        if before > 0 { unsafe munmap(raw, before) }
+        if before < bytes { unsafe munmap(raw + before + bytes, bytes - before) }
+        return aligned
     }
 
     /// Takes an empty slab back.

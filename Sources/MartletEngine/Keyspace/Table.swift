@@ -23,10 +23,10 @@
 //  passed counts it. A search goes on while that count is not zero. Deleting subtracts, so there
 //  are no tombstones; a count that reached 255 stays until the segment is rebuilt.
 //
-//  *Growth.* A segment grows by an eighth at a time up to `groupsMax`, then splits in two. That
-//  keeps the load between 0.8 and 0.92 at every size (9.07 bytes per slot: 10.4 per key on average)
-//  and no step moves more than `groupsMax * 15` slots: below 0.1 ms, the split included, which is
-//  the only step that reads entries (to get one more hash bit of each).
+//  *Growth.* A segment grows in place, by a page of 30 groups at a time, up to 8 pages, then splits in
+//  two. That keeps the load between 0.75 and 0.94 (9.1 bytes per slot: 10.6 per key on average, with
+//  nothing lost to the allocator) and no step moves more than 3 600 slots: 0.1 ms, the split
+//  included, which is the only step that reads entries (to get one more hash bit of each).
 //
 //  *SCAN.* The first 48 bits of the hash are an entry's position on a line that no growth, split or
 //  merge changes. A cursor is a position; a step returns all entries whose home group holds the
@@ -54,11 +54,20 @@ struct Table: ~Copyable {
     static let slotsPerGroup = 15
     static let groupBytes = 16 + 15 * 8
     static let segmentHeaderBytes = 16
-    /// 960 slots. Twice that makes a split twice as long and saves nothing.
-    static let groupsMax = 64
-    /// Reached only when hash bits fail to separate keys: then the segment grows on instead.
-    static let groupsLimit = 255
+    /// 3 600 slots in 8 pages. Twice that makes a split twice as long and saves little.
+    static let groupsMax = 240
     static let depthMax = 30
+    /// What 4 096 bytes hold behind a segment's header, and almost so every page after the first.
+    static let groupsPerPage = 30
+    /// The sizes of segments that do not fill a page yet.
+    private static let smallSizes: [UInt8] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 21, 25]
+
+    /// The smallest size of a segment with `groups` or more.
+    private static func size(atLeast groups: Int) -> Int {
+        for size in smallSizes where Int(size) >= groups { return Int(size) }
+        return (groups + groupsPerPage - 1) / groupsPerPage * groupsPerPage
+    }
+
     static let addressMask: UInt64 = 0xFFFF_FFFF_FFFF
 
     init(hashKey: HashKey) {
@@ -67,12 +76,11 @@ struct Table: ~Copyable {
         unsafe directory[0] = 0
         unsafe directory[1] = 0
         bytes = 16
-        let segment = unsafe newSegment(groups: 1)
-        unsafe directory[1] = Segment.word(segment, groups: 1, localDepth: 0)
+        unsafe directory[1] = newSegment(groups: 1, localDepth: 0).word
     }
 
     deinit {
-        forEachSegment { segment in unsafe free(segment.base) }
+        forEachSegment { $0.free() }
         unsafe directory.deallocate()
     }
 
@@ -193,12 +201,11 @@ struct Table: ~Copyable {
     private mutating func makeRoom(_ hash: UInt64) {
         let segment = segment(hash)
         let groups = segment.groups
-        if groups < Self.groupsMax || segment.localDepth >= Self.depthMax {
-            if groups >= Self.groupsLimit { return }
-            // An eighth more, at least one group.
-            resize(hash, groups: min(groups + max(1, groups / 8), Self.groupsLimit))
+        if groups < Self.groupsMax {
+            resize(hash, groups: Self.size(atLeast: groups + 1))
             return
         }
+        precondition(segment.localDepth < Self.depthMax, "a keyed hash parts keys by its bits")
         split(hash)
         // All keys may have gone to one side; the next bit will part them.
         if self.segment(hash).isFull { makeRoom(hash) }
@@ -207,15 +214,41 @@ struct Table: ~Copyable {
     /// Rebuilds the segment of `hash` with another number of groups. Entries are not read.
     private mutating func resize(_ hash: UInt64, groups: Int) {
         let old = segment(hash)
-        let new = unsafe newSegment(groups: groups)
-        let word = unsafe Segment.word(new, groups: groups, localDepth: old.localDepth)
-        let fresh = Segment(word: word)
+        if old.isPaged && groups >= Self.groupsPerPage {
+            resizeInPlace(old, hash, groups: groups)
+            return
+        }
+        let fresh = newSegment(groups: groups, localDepth: old.localDepth)
         old.forEachSlot { tag, slotWord in
             fresh.place(Slot.entry(slotWord), fraction: slotWord &>> 48, tag: tag)
         }
         fresh.count = old.count
-        publish(word, for: hash, localDepth: old.localDepth)
+        publish(fresh.word, for: hash, localDepth: old.localDepth)
         retire(old)
+    }
+
+    /// The same in the block the segment has. Whoever reads it as a hint meanwhile gets a bad one.
+    private mutating func resizeInPlace(_ old: Segment, _ hash: UInt64, groups: Int) {
+        let size = Segment.bytes(groups: old.groups)
+        guard let copy = unsafe malloc(size) else {
+            fatalError("out of memory: a copy of \(size) bytes was refused by the system")
+        }
+        unsafe memcpy(copy, old.base, size)
+        for offset in stride(from: Self.segmentHeaderBytes, to: size, by: 8) {
+            unsafe martlet_store_relaxed_64(old.base + offset, 0)
+        }
+        let word = unsafe Segment.word(old.base, groups: groups, localDepth: old.localDepth)
+        let fresh = Segment(word: word)
+        unsafe Segment(word: Segment.word(copy, groups: old.groups, localDepth: old.localDepth))
+            .forEachSlot { tag, slotWord in
+                fresh.place(Slot.entry(slotWord), fraction: slotWord &>> 48, tag: tag)
+            }
+        unsafe free(copy)
+        publish(word, for: hash, localDepth: old.localDepth)
+        bytes += Segment.bytes(groups: groups) - size
+        if groups < old.groups {
+            unsafe SegmentPool.trim(old.base, to: Segment.bytes(groups: groups))
+        }
     }
 
     /// Parts the segment of `hash` by one more hash bit.
@@ -223,57 +256,42 @@ struct Table: ~Copyable {
         let old = segment(hash)
         let depth = old.localDepth
         if unsafe depth == Int(directory[0]) { doubleDirectory() }
-        // Each half starts at a load of about 0.85 and grows from there.
-        let groups = max(1, (old.count / 2 + old.count / 12) / Self.slotsPerGroup + 1)
-        var halves: [Segment] = []
-        for _ in 0..<2 {
-            halves.append(
-                unsafe Segment(
-                    word: Segment.word(
-                        newSegment(groups: groups), groups: groups, localDepth: depth + 1)))
-        }
-        let low = halves[0]
-        let high = halves[1]
-        let hashKey = hashKey
-        old.forEachSlot { tag, slotWord in
-            let entry = Slot.entry(slotWord)
-            let hash = hashKey.hash(entry.key)
-            let half = (hash &<< UInt64(depth)) &>> 63 == 0 ? low : high
-            if half.count >= half.groups * Self.slotsPerGroup { return }
-            half.place(entry, fraction: half.fraction(hash), tag: tag)
-            half.count += 1
-        }
-        if low.count + high.count != old.count {
-            // One half did not hold its share, which a good hash does once in 10^20 splits: start
-            // again with room for everything on both sides.
-            unsafe free(low.base)
-            unsafe free(high.base)
-            bytes -= 2 * Segment.bytes(groups: groups)
-            splitUnevenly(hash)
-            return
-        }
-        publishHalves(low, high, hash: hash, localDepth: depth + 1)
-        retire(old)
+        // Each half starts at a load of about 0.75; the share above one half is many times what a
+        // good hash deviates by.
+        let groups = Self.size(atLeast: (old.count / 2 + old.count / 12) / Self.slotsPerGroup + 1)
+        if part(old, hash, groups: groups) { return }
+        // One half did not hold its share: start again with room for everything on both sides.
+        _ = part(old, hash, groups: old.groups)
     }
 
-    private mutating func splitUnevenly(_ hash: UInt64) {
-        let old = segment(hash)
+    /// Parts a segment into two of `groups` each; false, and nothing is changed, when one of them
+    /// would overflow.
+    private mutating func part(_ old: Segment, _ hash: UInt64, groups: Int) -> Bool {
         let depth = old.localDepth
-        let groups = old.groups
-        let low = unsafe Segment(
-            word: Segment.word(newSegment(groups: groups), groups: groups, localDepth: depth + 1))
-        let high = unsafe Segment(
-            word: Segment.word(newSegment(groups: groups), groups: groups, localDepth: depth + 1))
+        let low = newSegment(groups: groups, localDepth: depth + 1)
+        let high = newSegment(groups: groups, localDepth: depth + 1)
         let hashKey = hashKey
-        old.forEachSlot { tag, slotWord in
-            let entry = Slot.entry(slotWord)
-            let hash = hashKey.hash(entry.key)
-            let half = (hash &<< UInt64(depth)) &>> 63 == 0 ? low : high
-            half.place(entry, fraction: half.fraction(hash), tag: tag)
-            half.count += 1
+        // The entries are all over memory: those of the next group are fetched ahead.
+        old.prefetchEntries(ofGroup: 0)
+        for group in 0..<old.groups {
+            old.prefetchEntries(ofGroup: group + 1)
+            old.forEachSlot(ofGroup: group) { tag, slotWord in
+                let entry = Slot.entry(slotWord)
+                let hash = hashKey.hash(entry.key)
+                let half = (hash &<< UInt64(depth)) &>> 63 == 0 ? low : high
+                if half.count >= half.groups * Self.slotsPerGroup { return }
+                half.place(entry, fraction: half.fraction(hash), tag: tag)
+                half.count += 1
+            }
+        }
+        if low.count + high.count != old.count {
+            discard(low)
+            discard(high)
+            return false
         }
         publishHalves(low, high, hash: hash, localDepth: depth + 1)
         retire(old)
+        return true
     }
 
     private mutating func publishHalves(
@@ -330,7 +348,7 @@ struct Table: ~Copyable {
                 return
             }
         }
-        let groups = max(1, segment.count * 2 / Self.slotsPerGroup)
+        let groups = Self.size(atLeast: segment.count * 2 / Self.slotsPerGroup)
         if groups < segment.groups { resize(hash, groups: groups) }
     }
 
@@ -339,10 +357,8 @@ struct Table: ~Copyable {
         let bit: UInt64 = 1 << UInt64(64 - depth)
         let low = segment(hash & ~bit)
         let high = segment(hash | bit)
-        let groups = max(1, total * 10 / 7 / Self.slotsPerGroup + 1)
-        let word = unsafe Segment.word(
-            newSegment(groups: groups), groups: groups, localDepth: depth - 1)
-        let merged = Segment(word: word)
+        let groups = Self.size(atLeast: total * 10 / 7 / Self.slotsPerGroup + 1)
+        let merged = newSegment(groups: groups, localDepth: depth - 1)
         low.forEachSlot { tag, slotWord in
             let fraction = (slotWord &>> 48) &>> 1
             merged.place(Slot.entry(slotWord), fraction: fraction, tag: tag)
@@ -352,7 +368,7 @@ struct Table: ~Copyable {
             merged.place(Slot.entry(slotWord), fraction: fraction, tag: tag)
         }
         merged.count = total
-        publish(word, for: hash, localDepth: depth - 1)
+        publish(merged.word, for: hash, localDepth: depth - 1)
         retire(low)
         retire(high)
         shrinkDirectory()
@@ -374,18 +390,27 @@ struct Table: ~Copyable {
         unsafe replaceDirectory(halved, bytes: -half * 8)
     }
 
-    private mutating func newSegment(groups: Int) -> UnsafeMutableRawPointer {
+    private mutating func newSegment(groups: Int, localDepth: Int) -> Segment {
         let size = Segment.bytes(groups: groups)
-        guard let memory = unsafe calloc(1, size) else {
+        let isPaged = groups >= Self.groupsPerPage
+        let memory = unsafe isPaged ? SegmentPool.shared.take() : calloc(1, size)
+        guard let memory = unsafe memory else {
             fatalError("out of memory: a table segment of \(size) bytes was refused by the system")
         }
         bytes += size
-        return unsafe memory
+        return unsafe Segment(word: Segment.word(memory, groups: groups, localDepth: localDepth))
     }
 
+    /// Gives back a segment that was never published.
+    private mutating func discard(_ segment: Segment) {
+        bytes -= Segment.bytes(groups: segment.groups)
+        segment.free()
+    }
+
+    /// Gives back a segment that was published, once nobody can read it.
     private mutating func retire(_ segment: Segment) {
         bytes -= Segment.bytes(groups: segment.groups)
-        unsafe Quiescence.shared.retire(segment.base)
+        unsafe Quiescence.shared.retire(segment.base, isPaged: segment.isPaged)
     }
 
     /// Exchanges contents with another table of the same hash key, readable as a hint throughout.
@@ -467,7 +492,7 @@ struct Table: ~Copyable {
             // with fewer groups gives each of its slots more chances: refusing evens both out.
             let spare = unsafe Int(directory[0]) - segment.localDepth
             if next() & ((1 << UInt64(spare)) - 1) != 0 { continue }
-            let group = Int(next() % UInt64(max(Self.groupsMax, segment.groups)))
+            let group = Int(next() % UInt64(Self.groupsMax))
             if spare + segment.localDepth > 0 && group >= segment.groups { continue }
             let base = unsafe segment.group(group % segment.groups)
             let index = Int(next() % UInt64(Self.slotsPerGroup))
@@ -495,7 +520,7 @@ struct Table: ~Copyable {
     func checkInvariants() {
         var total = 0
         forEachSegment { segment in
-            precondition(segment.groups >= 1 && segment.groups <= Self.groupsLimit, "group count")
+            precondition(segment.groups >= 1 && segment.groups <= Self.groupsMax, "group count")
             var passed = [Int](repeating: 0, count: segment.groups)
             var inSegment = 0
             for group in 0..<segment.groups {
@@ -529,7 +554,7 @@ struct Table: ~Copyable {
 
 /// A segment as its directory word describes it.
 @safe
-private struct Segment {
+struct Segment {
     let word: UInt64
 
     @inline(__always)
@@ -545,6 +570,14 @@ private struct Segment {
 
     static func bytes(groups: Int) -> Int {
         Table.segmentHeaderBytes + groups * Table.groupBytes
+    }
+
+    /// In a block of the pool, where it may grow in place; smaller ones come from malloc.
+    var isPaged: Bool { groups >= Table.groupsPerPage }
+
+    /// Gives the memory back at once: nobody else knows the segment, or the whole table goes.
+    func free() {
+        if isPaged { unsafe SegmentPool.shared.give(base) } else { unsafe Glibc.free(base) }
     }
 
     @inline(__always)
@@ -564,9 +597,9 @@ private struct Segment {
         nonmutating set { unsafe base.storeBytes(of: newValue, as: Int.self) }
     }
 
-    /// More than 0.92 of the slots are taken.
+    /// More than 0.94 of the slots are taken.
     @inline(__always)
-    var isFull: Bool { count &* 64 >= groups &* (15 * 59) }
+    var isFull: Bool { count &* 64 >= groups &* (15 * 60) }
 
     /// Less than a quarter of the slots are taken, and there is something to give back.
     @inline(__always)
@@ -610,13 +643,25 @@ private struct Segment {
     /// Calls `body` with tag and word of every taken slot.
     @inline(__always)
     func forEachSlot(_ body: (UInt8, UInt64) -> Void) {
-        for index in 0..<groups {
-            let base = unsafe group(index)
-            for position in 0..<Table.slotsPerGroup {
-                let tag = unsafe base.load(fromByteOffset: position, as: UInt8.self)
-                if tag == 0 { continue }
-                body(tag, unsafe base.load(fromByteOffset: 16 + position * 8, as: UInt64.self))
-            }
+        for group in 0..<groups { forEachSlot(ofGroup: group, body) }
+    }
+
+    @inline(__always)
+    func forEachSlot(ofGroup group: Int, _ body: (UInt8, UInt64) -> Void) {
+        let base = unsafe self.group(group)
+        for position in 0..<Table.slotsPerGroup {
+            let tag = unsafe base.load(fromByteOffset: position, as: UInt8.self)
+            if tag == 0 { continue }
+            body(tag, unsafe base.load(fromByteOffset: 16 + position * 8, as: UInt64.self))
+        }
+    }
+
+    /// Fetches the entries of a group ahead of their use; beyond the last group nothing.
+    func prefetchEntries(ofGroup group: Int) {
+        if group >= groups { return }
+        forEachSlot(ofGroup: group) { _, word in
+            unsafe martlet_prefetch(
+                UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: word & Table.addressMask)))
         }
     }
 }

@@ -66,7 +66,26 @@ package struct ByteView {
     /// Whether both views hold the same bytes.
     @inlinable @inline(__always)
     package static func == (left: ByteView, right: ByteView) -> Bool {
-        unsafe left.count == right.count && memcmp(left.address, right.address, left.count) == 0
+        let count = left.count
+        if count != right.count { return false }
+        let one = unsafe left.address
+        let other = unsafe right.address
+        // Keys are short: words in line, the last one overlapping, cost half of a call to memcmp.
+        if count >= 8 && count <= 64 {
+            var offset = 0
+            let last = count &- 8
+            while offset < last {
+                if unsafe one.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                    != other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                {
+                    return false
+                }
+                offset &+= 8
+            }
+            return unsafe one.loadUnaligned(fromByteOffset: last, as: UInt64.self)
+                == other.loadUnaligned(fromByteOffset: last, as: UInt64.self)
+        }
+        return unsafe memcmp(one, other, count) == 0
     }
 
     /// Whether the view is `word`, which is given in lower case, when ASCII case is ignored.

@@ -55,6 +55,7 @@ package struct Executor: ~Copyable {
     private let quiescent: Int
 
     /// One parsed request of a batch.
+    @safe
     private struct BatchItem {
         var row: Int
         var firstArgument: Int
@@ -65,6 +66,8 @@ package struct Executor: ~Copyable {
         var start: Int
         var end: Int
         var hash: UInt64
+        /// The first key's home group, a hint for the second stage of the prefetch; nil for none.
+        var group: UnsafeRawPointer?
     }
 
     /// More would let the first entries fall out of the nearest cache before they are used.
@@ -240,7 +243,7 @@ package struct Executor: ~Copyable {
             if number < -1 { number = unsafe call.commands.confirm(name, number) }
             unsafe batch[count] = BatchItem(
                 row: number, firstArgument: first, argumentCount: arguments, firstKey: 0,
-                start: start, end: parser.position, hash: 0)
+                start: start, end: parser.position, hash: 0, group: nil)
             let item = unsafe batch + count
             count &+= 1
             // An inline request's arguments stand in the store's one buffer for them.
@@ -259,7 +262,7 @@ package struct Executor: ~Copyable {
                 if let directory = unsafe keyspace.pointee.shard(shard).pointee
                     .directoryHint(database)
                 {
-                    unsafe Table.prefetchGroup(directory, hash: hash)
+                    unsafe item.pointee.group = Table.prefetchGroup(directory, hash: hash)
                 }
             }
             if unsafe row.pointee.endsBatch || endsBatch { break }
@@ -267,14 +270,8 @@ package struct Executor: ~Copyable {
         if count > 1 {
             var index = 0
             while index < count {
-                let hash = unsafe batch[index].hash
-                if hash != 0 {
-                    let shard = unsafe keyspace.pointee.shardIndex(hash)
-                    if let directory = unsafe keyspace.pointee.shard(shard).pointee
-                        .directoryHint(database)
-                    {
-                        unsafe Table.prefetchEntry(directory, hash: hash)
-                    }
+                if let group = unsafe batch[index].group {
+                    unsafe Table.prefetchEntry(group, hash: batch[index].hash)
                 }
                 index &+= 1
             }

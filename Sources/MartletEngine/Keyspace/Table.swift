@@ -135,23 +135,28 @@ struct Table: ~Copyable {
         }
     }
 
-    /// First stage of the hint: fetches the home group's tags.
+    /// First stage of the hint: fetches the home group and returns its address for the second.
     @inline(__always)
-    static func prefetchGroup(_ directory: UnsafeMutablePointer<UInt64>, hash: UInt64) {
+    static func prefetchGroup(
+        _ directory: UnsafeMutablePointer<UInt64>, hash: UInt64
+    ) -> UnsafeRawPointer {
         let segment = unsafe Segment(word: word(directory, hash))
-        unsafe martlet_prefetch(segment.group(segment.home(segment.fraction(hash))))
+        let base = unsafe UnsafeRawPointer(segment.group(segment.home(segment.fraction(hash))))
+        // Tags and the first slots; the line behind them has most of the others.
+        unsafe martlet_prefetch(base)
+        unsafe martlet_prefetch(base + 64)
+        return unsafe base
     }
 
-    /// Second stage: fetches the first entry whose tag matches. Its address is never followed here.
+    /// Second stage, in the same iteration: fetches the first entry whose tag matches. Its address is
+    /// never followed here.
     @inline(__always)
-    static func prefetchEntry(_ directory: UnsafeMutablePointer<UInt64>, hash: UInt64) {
-        let segment = unsafe Segment(word: word(directory, hash))
-        let base = unsafe segment.group(segment.home(segment.fraction(hash)))
-        let matches = unsafe martlet_match16_hint(base, tag(hash)) & 0x7FFF
+    static func prefetchEntry(_ group: UnsafeRawPointer, hash: UInt64) {
+        let matches = unsafe martlet_match16_hint(group, tag(hash)) & 0x7FFF
         if matches != 0 {
-            let slot = unsafe base + (16 &+ matches.trailingZeroBitCount &* 8)
-            let word = unsafe martlet_load_relaxed_64(slot)
-            let address = UInt(truncatingIfNeeded: word & addressMask)
+            let slot = unsafe group + (16 &+ matches.trailingZeroBitCount &* 8)
+            let address = unsafe UInt(
+                truncatingIfNeeded: martlet_load_relaxed_64(slot) & addressMask)
             unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address))
             unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address &+ 64))
         }

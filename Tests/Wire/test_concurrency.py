@@ -1,0 +1,64 @@
+"""Many clients on several loops: every history must have an explanation. See the checkers."""
+
+import random
+import threading
+import time
+
+import pytest
+
+import workloads
+from resp import encode
+from servers import Server
+
+SECONDS = 6
+
+
+@pytest.fixture(scope="module")
+def parallel(request):
+    with Server("martlet", "--io-threads", "4") as server:
+        yield server
+        server.assert_serves()
+
+
+@pytest.mark.parametrize("name", workloads.ALL)
+def test_every_history_has_an_explanation(parallel, name):
+    seed = random.randrange(1, 2**31)
+    deadline = time.monotonic() + SECONDS
+    rounds = 0
+    while time.monotonic() < deadline:
+        problems = workloads.ALL[name](parallel.address, f"{seed}.{rounds}")
+        assert not problems, f"seed {seed}, round {rounds}:\n" + "\n".join(problems[:3])
+        rounds += 1
+    print(f"{name}: {rounds} rounds without a violation, seed {seed}")
+
+
+def test_histories_have_explanations_while_the_keyspace_is_disturbed(parallel):
+    """Growth, deletion, expiry, SCAN, DBSIZE and SWAPDB of other databases go on meanwhile."""
+    over = threading.Event()
+
+    def disturb() -> None:
+        with parallel.connect() as client:
+            number = 0
+            while not over.is_set():
+                number += 1
+                commands = [encode("SET", f"noise{number}:{index}", "x" * 50, "PX", 1 + index % 50)
+                            for index in range(200)]
+                commands += [encode("SCAN", 0, "COUNT", 100), encode("DBSIZE"), encode("RANDOMKEY"),
+                             encode("SWAPDB", 5, 6), encode("SELECT", 7), encode("FLUSHDB"), encode("SELECT", 0),
+                             encode("DEL", *(f"noise{number}:{index}" for index in range(0, 200, 3)))]
+                client.send_raw(b"".join(commands))
+                client.read_many(len(commands))
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        deadline = time.monotonic() + SECONDS
+        number = 0
+        while time.monotonic() < deadline:
+            for name, workload in workloads.ALL.items():
+                problems = workload(parallel.address, f"noisy{number}")
+                assert not problems, name + "\n" + "\n".join(problems[:3])
+            number += 1
+    finally:
+        over.set()
+        disturber.join()

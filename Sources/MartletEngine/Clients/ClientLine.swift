@@ -56,6 +56,7 @@ extension ClientRecord {
     /// Appends the client's line, without a line end.
     ///
     /// - Parameters:
+    ///   - line: where it goes.
     ///   - texts: the record's own, read under the registry's lock.
     ///   - commandName: the last command, `container|subcommand`; nil before the first one.
     ///   - argumentBytes: what the running command's arguments take; 0 for a client that runs none.

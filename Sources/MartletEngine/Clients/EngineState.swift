@@ -148,9 +148,8 @@ extension EngineState {
         set([.pausedAll, .pausedWrites], false)
     }
 
-    /// WATCH: lets a session watch a key, whose shard the caller holds.
-    ///
-    /// - Parameter isExpired: the key is past its deadline and only not reclaimed yet.
+    /// WATCH: lets a session watch a key, whose shard the caller holds. `isExpired` says that the key
+    /// is past its deadline and only not reclaimed yet.
     func watch(
         _ key: Key, _ database: Int, _ session: UnsafeMutablePointer<Session>, isExpired: Bool
     ) {

@@ -134,8 +134,9 @@ package enum Category: String, Sendable {
 
 /// The group COMMAND DOCS names.
 package enum DocumentationGroup: String, Sendable {
-    case generic, string, list, set, sorted_set, hash, pubsub, transactions, connection, server
+    case generic, string, list, set, hash, pubsub, transactions, connection, server
     case scripting, hyperloglog, cluster, geo, stream, bitmap
+    case sortedSet = "sorted_set"
 }
 
 /// The end of a command that clients should no longer use.

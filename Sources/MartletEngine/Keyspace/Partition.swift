@@ -3,22 +3,12 @@
 //  Knows what a key's value costs and how a string value changes its form; knows nothing of
 //  commands. Everything here runs under the shard's lock. The partition frees entries through its
 //  slabs and large values through the reclaimer.
+//
+//  Raw memory: an entry's size is known from its own header, so no write goes past it.
 
 import CSystem
 import Glibc
 import MartletBase
-
-/// A key as commands name it: its bytes and their keyed hash.
-package struct Key {
-    package let bytes: ByteView
-    package let hash: UInt64
-
-    @inline(__always)
-    package init(_ bytes: ByteView, hash: UInt64) {
-        self.bytes = bytes
-        self.hash = hash
-    }
-}
 
 /// What a write does to the deadline of the key it writes.
 package enum ExpiryChange {

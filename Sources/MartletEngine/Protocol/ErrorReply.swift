@@ -5,27 +5,7 @@
 
 import MartletBase
 
-/// The client asked wrongly. Nothing was changed.
-package enum CommandError: Error {
-    case wrongType
-    case syntax
-    case notInteger
-    case notFloat
-    case noSuchKey
-    case outOfRange
-    case overflow
-    case stringTooLong
-    case outOfMemory
-    case sameObject
-    case invalidCursor
-    case databaseOutOfRange
-    /// `ERR` and this text.
-    case invalid(StaticString)
-    /// This text, its code included.
-    case coded(StaticString)
-    /// The text stands in the call's `errorDetail`, its code included.
-    case detailed
-
+extension CommandError {
     /// Code and message; nil for `.detailed`. `invalid` has no code in its text: see `write`.
     private var text: StaticString? {
         switch self {

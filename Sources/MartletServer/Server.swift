@@ -26,10 +26,11 @@ public final class Server {
             groups: EngineCommands.groups + Administration.groups(context))
         var shards = 32
         while shards < settings.loops * Self.shardsPerLoop && shards < 1024 { shards *= 2 }
-        context.commands = commands
-        context.state = EngineState(
-            loops: settings.loops, shardCount: shards, databases: settings.databases,
-            commandCount: commands.all.count, clock: .system, hashKey: .random())
+        context.join(
+            EngineState(
+                loops: settings.loops, shardCount: shards, databases: settings.databases,
+                commandCount: commands.all.count, clock: .system, hashKey: .random()),
+            commands)
         let context = context
         handlers = (0..<settings.loops).map { LoopHandler(context: context, loop: $0) }
         var loops: [EventLoop] = []
@@ -43,10 +44,8 @@ public final class Server {
     private func wire(_ launch: Launch) {
         let settings = launch.configuration.settings
         let context = context
-        let state = context.state!
+        let state = context.state
         state.settings.bulkBytesMax.store(settings.bulkBytesMax, ordering: .relaxed)
-        settings.password.withView { state.password.set($0) }
-        state.closeClient.function = { context.connections.close($0.id, afterFlush: false) }
         context.clientMemory.bytesMax.store(
             settings.clientMemoryBytesMax(systemBytes: launch.host.memoryBytes) ?? Int.max,
             ordering: .relaxed)

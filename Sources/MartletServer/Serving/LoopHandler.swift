@@ -1,4 +1,7 @@
 //  One loop's side of the engine: sessions of its connections, and what happens between events.
+//
+//  Raw memory: the handler allocates its work with itself, and a client and a session for each
+//  connection, freed when the connection is closed. All are touched on the loop's thread.
 
 import Glibc
 import MartletBase
@@ -50,7 +53,7 @@ final class LoopHandler: ConnectionHandler {
     func opened(
         _ connection: ConnectionReference, output: inout ByteBuffer
     ) -> UnsafeMutableRawPointer? {
-        let state = context.state!
+        let state = context.state
         if let refusal = refusal(of: connection) {
             output.append(refusal)
             context.rejectedConnections.add(1, ordering: .relaxed)
@@ -68,7 +71,7 @@ final class LoopHandler: ConnectionHandler {
         unsafe session.initialize(to: Session(record: record))
         unsafe client.initialize(to: Client(session: session, connection: connection))
         let settings = context.configuration.settings
-        if state.password.isRequired {
+        if !settings.password.isEmpty {
             unsafe session.pointee.gate.insert(.unauthenticated)
             connection.setInputLimit(bytes: Limits.preauthQueryBytesMax)
             connection.setOutputLimits(
@@ -86,7 +89,7 @@ final class LoopHandler: ConnectionHandler {
         if context.state.clients.count >= context.clientsMax.load(ordering: .relaxed) {
             return "-ERR max number of clients reached\r\n"
         }
-        if settings.protectedMode && !context.state.password.isRequired && !connection.isLoopback
+        if settings.protectedMode && settings.password.isEmpty && !connection.isLoopback
             && !connection.isUnixSocket
         {
             return """
@@ -176,7 +179,7 @@ final class LoopHandler: ConnectionHandler {
     /// Lets parked connections try again once what held them back is over.
     private func resumeParked() {
         if unsafe work.pointee.parked.isEmpty { return }
-        let state = context.state!
+        let state = context.state
         state.endPauseIfDue()
         if !state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites]) { return }
         let waiting = unsafe work.pointee.parked

@@ -10,15 +10,15 @@ import Synchronization
 
 /// The parts of a running server, for those that administer it.
 package final class ServerContext: @unchecked Sendable {
-    // Unchecked: `state`, `commands` and `loops` are set before the loops start, constant afterwards.
+    // Unchecked: `engine`, `loops` and `port` are set before the loops start, constant afterwards.
     package let configuration: Configuration
     package let log: Log
     /// `maxclients`, or fewer if the system has no room for so many.
     package let clientsMax: Atomic<Int>
     /// 40 hexadecimal digits, new at each start: INFO's run_id.
     package let runID: String
-    package internal(set) var state: EngineState!
-    package internal(set) var commands: CommandTable!
+    /// Comes after the context: the server's commands are built with it in hand.
+    private var engine: (state: EngineState, commands: CommandTable)?
     package internal(set) var loops: [EventLoop] = []
     /// The port in use, which differs from the setting when that is 0.
     package internal(set) var port = 0
@@ -34,6 +34,20 @@ package final class ServerContext: @unchecked Sendable {
         self.log = log
         self.clientsMax = Atomic(clientsMax)
         runID = Self.newRunID()
+    }
+
+    /// What all loops share.
+    package var state: EngineState { joined.state }
+
+    /// All commands.
+    package var commands: CommandTable { joined.commands }
+
+    /// Adds the engine, once, before anybody asks for it.
+    func join(_ state: EngineState, _ commands: CommandTable) { engine = (state, commands) }
+
+    private var joined: (state: EngineState, commands: CommandTable) {
+        guard let engine else { preconditionFailure("the engine was joined before it is used") }
+        return engine
     }
 
     package static func newRunID() -> String {

@@ -55,6 +55,8 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "BenchmarkTests", dependencies: ["LoadGenerator"], swiftSettings: settings),
-        .testTarget(name: "TidyTests", swiftSettings: settings),
+        .testTarget(
+            name: "TidyTests", dependencies: ["MartletServer", "MartletEngine"],
+            swiftSettings: settings),
     ]
 )

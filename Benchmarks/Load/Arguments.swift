@@ -23,6 +23,7 @@ struct Option: Sendable {
     }
 }
 
+/// Options that belong together, under one heading of the help text.
 struct OptionGroup: Sendable {
     let title: String
     let options: [Option]

@@ -13,6 +13,7 @@ struct Subcommand: Sendable {
     let run: @Sendable (Arguments) throws(BenchmarkError) -> Void
 }
 
+/// The subcommands, and what is said to whoever asks for help.
 enum Program {
     static let subcommands = [
         runSubcommand, compareSubcommand, scalingSubcommand, memorySubcommand, idleSubcommand,

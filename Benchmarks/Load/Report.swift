@@ -3,6 +3,7 @@
 import Glibc
 import LoadGenerator
 
+/// How results are printed.
 enum Format: String {
     case text
     case csv

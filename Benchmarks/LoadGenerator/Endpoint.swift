@@ -1,4 +1,6 @@
 //  Where a server listens, and how a connection to it is made and greeted.
+//
+//  Raw memory: the list that the resolver allocates is walked and freed within one function.
 
 import CSystem
 import Glibc

@@ -1,4 +1,7 @@
 //  Which key a request names: uniform, zipf, or each once in turn; and the generator behind it.
+//
+//  Raw memory: the columns of the zipf table are allocated once, one for each key, read by the
+//  worker that owns the chooser, and freed with it.
 
 import Glibc
 

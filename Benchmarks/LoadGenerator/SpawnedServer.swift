@@ -1,4 +1,7 @@
 //  A server that the benchmark starts, binds to CPUs, and ends.
+//
+//  Raw memory: the words a signal handler reads live for ever; the strings for `posix_spawn` live
+//  for its call.
 
 import Glibc
 

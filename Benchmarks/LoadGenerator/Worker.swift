@@ -67,6 +67,7 @@ struct LoadConnection: ~Copyable {
     deinit { close(descriptor) }
 }
 
+/// One thread's part of a run; `run` returns when the run is over.
 @safe
 struct Worker: ~Copyable {
     private static let inputBytes = 256 * 1024

@@ -3,6 +3,8 @@
 //  A view does not own what it points to and is never stored beyond the call it was handed to:
 //  request views die with the loop's batch, entry views with the shard's lock. Every access below
 //  is bounds-checked against `count`; only the `unsafe…` spellings are not.
+//
+//  Raw memory: nothing is allocated or freed here.
 
 import CSystem
 import Glibc

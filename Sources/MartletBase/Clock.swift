@@ -2,6 +2,9 @@
 //
 //  Loops read them once per iteration and hand the time on; nobody else asks the system. A test
 //  replaces both by a `VirtualTime` that stands still until it is told to move.
+//
+//  Raw memory: a `VirtualTime` allocates the two words that its clocks read and frees them when it
+//  goes; any thread may touch them, by atomic accesses alone.
 
 import CSystem
 import Glibc

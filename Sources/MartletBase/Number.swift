@@ -2,6 +2,9 @@
 //
 //  Reading is strict: all bytes, one spelling. Integers are on the hot path both ways; doubles are
 //  quick when they have few digits, and right always.
+//
+//  Raw memory: views and buffers are read and written inside their counts, for the length of the
+//  call; nothing is allocated or kept.
 
 import CSystem
 import Glibc

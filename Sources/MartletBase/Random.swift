@@ -3,6 +3,8 @@
 //  RANDOMKEY, SRANDMEMBER, eviction sampling and the like draw from a `Random` that is handed to
 //  them, so a test that fixes the seed repeats itself. Secrets (hash keys, generated passwords, run
 //  identifiers) come from `fillFromSystem`, never from here.
+//
+//  Raw memory: `fillFromSystem` writes the `count` bytes it is lent and keeps nothing.
 
 import CSystem
 import Glibc

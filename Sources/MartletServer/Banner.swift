@@ -3,6 +3,7 @@
 
 import Glibc
 
+/// The lines that begin and end a log.
 package enum Banner {
     /// What every start says first.
     package static func opening(hasFile: Bool) -> [ConfigurationNote] {

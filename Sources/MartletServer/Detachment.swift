@@ -1,4 +1,6 @@
 //  Living without a terminal: daemonize, the PID file, and word to a supervisor.
+//
+//  Raw memory: the environment's strings are copied at once, before any thread could change them.
 
 import Glibc
 

@@ -69,6 +69,7 @@ package struct HostFacts: Sendable {
     }
 }
 
+/// What is said at the start about a machine that serves badly.
 package enum StartupChecks {
     /// What to warn of before serving.
     package static func warnings(_ settings: Settings, _ facts: HostFacts) -> [String] {

@@ -1,7 +1,8 @@
 //  The few calls on files and the process that starting a server needs, with errors as values.
 //
-//  Used by one thread at the start, and by CONFIG REWRITE; never while a shard is held. All memory
-//  handed to the system here is borrowed for the length of the call.
+//  Used by one thread at the start, and by CONFIG REWRITE; never while a shard is held.
+//
+//  Raw memory: what is handed to the system is borrowed for the length of the call, with its size.
 
 import Glibc
 
@@ -23,6 +24,7 @@ package struct SystemError: Error, Equatable {
     }
 }
 
+/// Whole files and the process itself, by a few calls.
 enum SystemFile {
     /// The bytes of the file at `path`; a file of more than `bytesMax` is an error (EFBIG).
     static func read(_ path: String, bytesMax: Int) throws(SystemError) -> [UInt8] {

@@ -1,5 +1,6 @@
 //  Which Martlet this is.
 
+/// The version, and how it is told.
 package enum Version {
     package static let text = "0.1.0"
 

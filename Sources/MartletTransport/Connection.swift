@@ -4,6 +4,9 @@
 //  alone creates, changes and destroys it, on the loop's thread. Slots come in chunks that are
 //  freed with the loop, never before, so the address in a stale `ConnectionReference` or a late
 //  event always points to a slot; the ID in it tells whether the connection is still the same.
+//
+//  Raw memory: a chunk is allocated for a fixed number of slots; a slot is linked into the free
+//  list or initialized, never both.
 
 import CSystem
 import Glibc

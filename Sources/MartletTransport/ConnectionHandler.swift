@@ -1,5 +1,8 @@
 //  What the transport asks of whoever understands the bytes. The transport knows bytes and
 //  readiness; the handler knows requests and replies.
+//
+//  Raw memory: the context is the handler's own. The transport stores the pointer with the
+//  connection, never follows it, and hands it back on the loop's thread until `closed`.
 
 import MartletBase
 

@@ -1,4 +1,7 @@
 //  The handle by which others name a connection.
+//
+//  Raw memory: the slot is the loop's and lives as long as the loop; it is followed on the loop's
+//  thread only, and the ID in it tells whether it still holds this connection.
 
 import CSystem
 import Glibc

@@ -15,6 +15,9 @@
 //  Nothing here holds an exclusive access to a connection across a call of the handler, because
 //  the handler may call `append`, `resume` or `close` on any connection. Those only leave a mark
 //  and queue the connection; `workOffQueue` acts on the marks.
+//
+//  Raw memory: slots and the shared buffer are the loop's and touched on its thread. A receive is
+//  given the room there is, a view the bytes that were received.
 
 import CSystem
 import Glibc

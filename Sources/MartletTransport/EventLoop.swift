@@ -4,9 +4,10 @@
 //  threads left in the mailbox, then what was requested of connections meanwhile (resume, flush,
 //  close), tell the handler again. Serving a connection is in ConnectionServing.swift.
 //
-//  The state is raw memory behind one pointer and not stored properties: the handler calls back
-//  (`append`, `resume`) while the loop is in the middle of something, which is fine as long as no
-//  exclusive access to the whole is held, and a class would check that dynamically at each access.
+//  Raw memory: the state stands behind one pointer, which the loop allocates and frees and its
+//  thread uses, and not in stored properties: the handler calls back (`append`, `resume`) while
+//  the loop is in the middle of something, which is fine as long as no exclusive access to the
+//  whole is held, and a class would check that dynamically at each access.
 
 import CSystem
 import Glibc

@@ -1,4 +1,6 @@
 //  Listening sockets: TCP on several addresses, and a Unix socket.
+//
+//  Raw memory: the list that the resolver allocates is walked and freed within one function.
 
 import CSystem
 import Glibc

@@ -1,4 +1,6 @@
 //  What other threads may know about a loop: INFO, memory limits, the choice of the next loop.
+//
+//  Raw memory: the loop lends its state for the length of `publish`, on its own thread.
 
 import Synchronization
 

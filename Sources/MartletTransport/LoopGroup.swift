@@ -31,12 +31,14 @@ package final class LoopGroup: Sendable {
     package func listen(on listeners: [Listener]) {
         let acceptor = Acceptor(listeners: listeners, others: Array(loops.dropFirst()))
         let first = loops[0]
+        // Unowned: a loop outlives the work in its mailbox.
         first.post { [unowned(unsafe) first] in unsafe acceptor.attach(to: first) }
     }
 
     /// Stops accepting and closes the listeners; connections go on. Takes effect soon after.
     package func closeListeners() {
         let first = loops[0]
+        // Unowned: see `listen`.
         first.post { [unowned(unsafe) first] in unsafe first.closeAcceptor() }
     }
 
@@ -165,6 +167,7 @@ final class Acceptor: @unchecked Sendable {
             own.adoptCounted(descriptor, isUnixSocket: isUnixSocket, isLoopback: isLoopback)
             return
         }
+        // Unowned: see `listen`.
         let wasPosted = chosen.tryPost { [unowned(unsafe) chosen] in
             unsafe chosen.adoptCounted(
                 descriptor, isUnixSocket: isUnixSocket, isLoopback: isLoopback)

@@ -1,4 +1,7 @@
 //  Work that other threads leave for a loop.
+//
+//  Raw memory: the mutex stands in an allocation of its own, since it must not move; the mailbox
+//  makes it, frees it, and any thread may lock it.
 
 import CSystem
 import Glibc

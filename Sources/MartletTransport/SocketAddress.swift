@@ -1,4 +1,7 @@
 //  A socket address of any family, as the system fills it in.
+//
+//  Raw memory: the address is lent to system calls for their length, never longer than the
+//  storage.
 
 import CSystem
 import Glibc

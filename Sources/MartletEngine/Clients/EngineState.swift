@@ -4,6 +4,8 @@
 //  the command's locks and stored before the reply of whoever changes them leaves; statistics are
 //  written by their own loop alone with relaxed stores and summed by readers; the slow log and the
 //  latency events have a lock of their own that ranks after the shards'.
+//
+//  Raw memory: keyspace and words are allocated once and freed with the state, after all loops.
 
 import CSystem
 import Glibc
@@ -49,10 +51,6 @@ package final class EngineState: @unchecked Sendable {
     package let keyspace: UnsafeMutablePointer<Keyspace>
     package let clients = ClientRegistry()
     package let settings = EngineSettings()
-    /// The password of the default user.
-    package let password = Password()
-    /// AUTH and HELLO with a wrong password: INFO's acl_access_denied_auth.
-    package let deniedAuthentications = Atomic<Int>(0)
     package let clock: Clock
     package let startedMilliseconds: Int64
     /// Statistics by loop.
@@ -66,12 +64,7 @@ package final class EngineState: @unchecked Sendable {
     package let pauseEndNanoseconds = Atomic<Int64>(0)
     /// Called when a pause or claim ended early, to wake the loops.
     package let wakeLoops = SharedCallback()
-    /// Called to close a client's connection, which `record.kill()` has stopped already.
-    package let closeClient = SharedCallback1<ClientRecord>()
-    /// Called when a connection begins to monitor, and when one stops that stays open.
-    package let beganMonitoring = SharedCallback1<ClientRecord>()
-    package let endedMonitoring = SharedCallback1<ClientRecord>()
-    /// Called for every command while some connection monitors, its shards still held.
+    /// Called for every command while some connection monitors.
     package let monitorFeed = SharedCallback1<MonitorLine>()
     /// Called, after it ran, for a command that took longer than the slow log's threshold.
     package let slowCommand = SharedCallback1<SlowCommand>()
@@ -130,16 +123,6 @@ package final class EngineState: @unchecked Sendable {
 }
 
 extension EngineState {
-    /// Takes and releases every shard: a command that did not see what was stored before this call
-    /// has ended when it returns. The caller holds no shard.
-    func passEveryShard() {
-        for shard in unsafe 0..<keyspace.pointee.shardCount {
-            let lock = unsafe keyspace.pointee.lock(shard)
-            lock.lock()
-            lock.unlock()
-        }
-    }
-
     /// Lifts CLIENT PAUSE when its time is over.
     package func endPauseIfDue() {
         let end = pauseEndNanoseconds.load(ordering: .relaxed)
@@ -148,23 +131,21 @@ extension EngineState {
         set([.pausedAll, .pausedWrites], false)
     }
 
-    /// WATCH: lets a session watch a key, whose shard the caller holds. `isExpired` says that the key
-    /// is past its deadline and only not reclaimed yet.
+    /// WATCH: lets a session watch a key, whose shard the caller holds.
+    ///
+    /// - Parameter isExpired: the key is past its deadline and only not reclaimed yet.
     func watch(
         _ key: Key, _ database: Int, _ session: UnsafeMutablePointer<Session>, isExpired: Bool
     ) {
         let watched = WatchedKey(database: database, bytes: key.bytes.bytes, hash: key.hash)
-        let record = unsafe session.pointee.record
-        let watch =
-            unsafe session.pointee.watch
-            ?? WatchState(word: record.watchWord, owner: record)
+        let watch = unsafe session.pointee.watch ?? WatchState()
         unsafe session.pointee.watch = watch
         if watch.keys.contains(watched) { return }
         watch.keys.append(watched)
         let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
         unsafe shard.pointee.watchers.add(watched, watch, wasExpired: isExpired)
         changeWatchCount(by: 1)
-        record.watchedKeys.store(watch.keys.count, ordering: .relaxed)
+        unsafe session.pointee.record.watchedKeys.store(watch.keys.count, ordering: .relaxed)
     }
 
     /// Takes all watched keys of a session off their shards. The caller holds no shard.

@@ -1,4 +1,7 @@
 //  One request while it runs: what a handler gets and works through.
+//
+//  Raw memory: the session belongs to its connection and is touched on the loop's thread; the call
+//  borrows it for one request.
 
 import MartletBase
 
@@ -39,9 +42,6 @@ package struct Call: ~Copyable {
         unsafe self.commands = commands
         self.loop = loop
     }
-
-    /// What every thread may see and ask of the client.
-    package var record: ClientRecord { unsafe session.pointee.record }
 
     /// The command that runs.
     package var command: Command { unsafe commands.all[commandNumber] }

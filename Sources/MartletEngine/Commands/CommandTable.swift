@@ -3,6 +3,9 @@
 //  Lookup is a perfect hash on the name packed into two words: the table is built with a multiplier
 //  under which no two names meet (Fredman, Komlós and Szemerédi 1984, found by trial). The hot rows
 //  stand in raw memory, apart from the declarations.
+//
+//  Raw memory: rows and index are allocated and filled by `init`, read by any thread, bounds known
+//  from the number of commands, and freed with the table, after all loops.
 
 import MartletBase
 

@@ -4,8 +4,6 @@
 package enum EngineCommands {
     package static var groups: [CommandGroup] {
         [
-            .authentication,
-            .client,
             .connection,
             .stringSet,
             .transactions,

@@ -6,6 +6,9 @@
 //
 //  Replies go to the call's buffer. What was executed is in the count of consumed bytes; a request
 //  that must wait (a pause, a claim) is left there and comes again when the connection is resumed.
+//
+//  Raw memory: batch, effects, counters and scratch are allocated here, used on the loop's thread
+//  and freed with the executor. A batch holds at most `batchSize` items.
 
 import CSystem
 import MartletBase

@@ -1,5 +1,8 @@
 //  MULTI's queue and EXEC: all locks of all queued commands and watched keys at once, then the
 //  commands in order, then one unit of effects.
+//
+//  Raw memory: queued arguments are views into the transaction's own buffer, which nothing changes
+//  while EXEC runs; the array of views is lent for that time.
 
 import MartletBase
 
@@ -62,10 +65,7 @@ extension Executor {
         unwatchHeld(plan)
         unsafe Router.unlock(plan, call.state.keyspace.pointee)
         endTransaction()
-        // What a queued command wanted beyond its reply: QUIT is not queued, CLIENT KILL may be.
-        let followUp = call.followUp
-        call.followUp = .none
-        return followUp
+        return .none
     }
 
     private func arguments(
@@ -101,7 +101,7 @@ extension Executor {
     /// A watched key was written, or was alive at WATCH and is past its deadline now.
     private func isTouched() -> Bool {
         guard let watch = unsafe call.session.pointee.watch else { return false }
-        if watch.isTouched { return true }
+        if watch.touched.load(ordering: .relaxed) { return true }
         for key in watch.keys {
             let shard = unsafe call.state.keyspace.pointee.shard(
                 call.state.keyspace.pointee.shardIndex(key.hash))
@@ -124,7 +124,6 @@ extension Executor {
         let command = unsafe call.commands.all[queued.command]
         call.commandNumber = queued.command
         call.arguments = unsafe arguments(queued, views)
-        if command.parent != nil { call.arguments.position = 2 }
         if unsafe call.state.conditions.contains(.monitored),
             !command.traits.contains(.skipMonitor)
         {

@@ -11,6 +11,10 @@
 //  The cursor is the time up to which the wheel was turned. When it enters a slot of a higher level,
 //  that slot's entries move down: each entry moves at most once per level, one at a time, so that
 //  the work stops and goes on at any point. Nothing is sampled, and what is due comes out in order.
+//
+//  Raw memory: the index allocates heads and bit map with its first key and frees them when it
+//  goes; it is used under the shard's lock only. Handles name live entries, whose memory is the
+//  slabs'.
 
 import MartletBase
 

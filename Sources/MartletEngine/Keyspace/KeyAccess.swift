@@ -2,6 +2,10 @@
 //
 //  Handlers see keys through here alone. The executor holds the locks of all shards that the
 //  command declared; a method below never takes one.
+//
+//  Raw memory: nothing here is owned. The keyspace outlives the executor, whose loop lends
+//  effects, counters and 128 bytes of scratch; entries are followed under their shard's lock only.
+//  Bytes lent for writing check every index against their count.
 
 import MartletBase
 

@@ -3,6 +3,9 @@
 //  Large allocations cost milliseconds to hand back (a 512 MB string is a munmap of 131 072
 //  pages), and a flushed partition has millions of objects. Whoever unlinks one under a lock gives
 //  it here and goes on.
+//
+//  Raw memory: whoever hands a block over has unlinked it and does not touch it again; the thread
+//  here, or a small one's giver, frees it.
 
 import CSystem
 import Glibc

@@ -2,11 +2,13 @@
 //
 //  Handlers read from here and nowhere else. Reading beyond the last argument is a syntax error of
 //  the client's, never a trap.
+//
+//  Raw memory: the views are the argument store's, lent for one request; every index is checked
+//  against their count.
 
 import MartletBase
 
-/// The arguments of a request, read in order; the command's name is number 0 and already read, and
-/// so is a subcommand's, number 1.
+/// The arguments of a request, read in order; the command's name is number 0 and already read.
 @safe
 package struct Arguments {
     private let views: UnsafeMutablePointer<ByteView>

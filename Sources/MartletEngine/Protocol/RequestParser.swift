@@ -3,6 +3,9 @@
 //  Bytes come from outside: every load below stands behind a comparison with the end. A request
 //  that is not whole yet is left alone; the caller comes back with the same bytes and more. How many
 //  it takes at least is answered too, so that a huge request is not read again and again.
+//
+//  Raw memory: the argument store allocates and frees its views, for the executor of one loop. The
+//  bytes they point to belong to the connection and hold still until the batch has run.
 
 import Glibc
 import MartletBase

@@ -4,6 +4,7 @@
 //  stand for bytes and any other `\c` for `c`; inside of single quotes only `\'` is special. A
 //  closing quote must end its word.
 
+/// Splits a line into words, and quotes words for a line.
 enum ConfigurationLine {
     /// The words of `line`, or nil when its quotes are not balanced.
     static func split(_ line: [UInt8]) -> [[UInt8]]? {

@@ -71,6 +71,7 @@ package struct ConfigurationError: Error, Equatable {
     }
 }
 
+/// Reads directives from a file and what it includes, and from the environment.
 enum ConfigurationSource {
     /// How deep files may include each other; a file that includes itself ends here.
     static let includeDepthMax = 16

@@ -1,0 +1,64 @@
+//  The commands as declared: every group is in the table, and the README lists what the table holds.
+
+import MartletEngine
+import Testing
+
+@testable import MartletServer
+
+struct CommandTests {
+    @Test func `every command group is in the list`() {
+        let lists = ["EngineCommands.swift", "Administration.swift"]
+        let listed = Repository.sources.filter { file in
+            lists.contains { file.path.hasSuffix("/" + $0) }
+        }
+        #expect(listed.count == lists.count)
+        let names = Set(listed.flatMap { $0.tokens.map(\.text) })
+        for file in Repository.sources {
+            for (index, token) in file.tokens.dropLast(4).enumerated()
+            where token.text == "static"
+                && ["let", "func", "var"].contains(
+                    file.tokens[index + 1].text)
+            {
+                let name = file.tokens[index + 2]
+                let declaration = file.tokens[(index + 3)...].prefix { $0.line <= name.line + 2 }
+                let head = declaration.prefix { $0.text != "=" && $0.text != "{" }
+                if head.last?.text == "CommandGroup", !lists.contains(file.folder) {
+                    #expect(
+                        names.contains(name.text), "\(file.place(name)): \(name.text) is not listed"
+                    )
+                }
+            }
+        }
+    }
+
+    @Test func `the README lists the declared commands`() throws {
+        let readme = try #require(Repository.text(of: "README.md"))
+        let start = try #require(readme.range(of: "<!-- commands -->\n"))
+        let end = try #require(readme.range(of: "<!-- end of commands -->"))
+        let table = try Self.table()
+        #expect(readme[start.upperBound..<end.lowerBound] == table)
+    }
+
+    /// A row for each group, its commands in order; a container with its subcommands.
+    private static func table() throws -> String {
+        let context = ServerContext(
+            configuration: try Configuration(lines: []), log: Log(), clientsMax: 1)
+        let commands = CommandTable(
+            groups: EngineCommands.groups + Administration.groups(context)
+        ).topLevel
+        var rows: [String: [String]] = [:]
+        for command in commands {
+            var name = "`\(command.name)`"
+            if !command.subcommands.isEmpty {
+                let names = command.subcommands.map { "`\($0.name)`" }.sorted()
+                name += " (\(names.joined(separator: ", ")))"
+            }
+            let group = command.group.rawValue.replacing("_", with: " ")
+            rows[group.prefix(1).uppercased() + group.dropFirst(), default: []].append(name)
+        }
+        return "| Group | Commands |\n|---|---|\n"
+            + rows.sorted { $0.key < $1.key }.map { group, names in
+                "| \(group) | \(names.joined(separator: ", ")) |\n"
+            }.joined()
+    }
+}

@@ -1,0 +1,111 @@
+//  Where raw memory may be touched, and what each such place must say first.
+
+import Testing
+
+struct UnsafeCodeTests {
+    /// The files that name pointers. Each opens with a paragraph "Raw memory: ..." that says who
+    /// allocates, who frees, what bounds hold and which thread may touch it.
+    static let rawMemoryFiles: Set<String> = [
+        "Sources/MartletBase/ByteBuffer.swift",
+        "Sources/MartletBase/ByteView.swift",
+        "Sources/MartletBase/Clock.swift",
+        "Sources/MartletBase/Hash.swift",
+        "Sources/MartletBase/Number.swift",
+        "Sources/MartletBase/Random.swift",
+        "Sources/MartletEngine/Keyspace/Entry.swift",
+        "Sources/MartletEngine/Keyspace/Expiry.swift",
+        "Sources/MartletEngine/Keyspace/KeyAccess.swift",
+        "Sources/MartletEngine/Keyspace/Partition.swift",
+        "Sources/MartletEngine/Keyspace/Quiescence.swift",
+        "Sources/MartletEngine/Keyspace/Reclaimer.swift",
+        "Sources/MartletEngine/Keyspace/SegmentPool.swift",
+        "Sources/MartletEngine/Keyspace/Shard.swift",
+        "Sources/MartletEngine/Keyspace/ShardLock.swift",
+        "Sources/MartletEngine/Keyspace/Slabs.swift",
+        "Sources/MartletEngine/Keyspace/Table.swift",
+        "Sources/MartletEngine/Protocol/Arguments.swift",
+        "Sources/MartletEngine/Protocol/RequestParser.swift",
+        "Sources/MartletEngine/Clients/ClientRegistry.swift",
+        "Sources/MartletEngine/Clients/EngineState.swift",
+        "Sources/MartletEngine/Clients/Session.swift",
+        "Sources/MartletEngine/Clients/Statistics.swift",
+        "Sources/MartletEngine/Commands/Call.swift",
+        "Sources/MartletEngine/Commands/CommandTable.swift",
+        "Sources/MartletEngine/Execution/Executor.swift",
+        "Sources/MartletEngine/Execution/TransactionRunner.swift",
+        "Sources/MartletTransport/Connection.swift",
+        "Sources/MartletTransport/ConnectionHandler.swift",
+        "Sources/MartletTransport/ConnectionReference.swift",
+        "Sources/MartletTransport/ConnectionServing.swift",
+        "Sources/MartletTransport/EventLoop.swift",
+        "Sources/MartletTransport/Listener.swift",
+        "Sources/MartletTransport/LoopCounters.swift",
+        "Sources/MartletTransport/Mailbox.swift",
+        "Sources/MartletTransport/SocketAddress.swift",
+        "Sources/MartletServer/Detachment.swift",
+        "Sources/MartletServer/Serving/LoopHandler.swift",
+        "Sources/MartletServer/SystemFile.swift",
+        "Benchmarks/LoadGenerator/Endpoint.swift",
+        "Benchmarks/LoadGenerator/FloorServer.swift",
+        "Benchmarks/LoadGenerator/Histogram.swift",
+        "Benchmarks/LoadGenerator/KeyChooser.swift",
+        "Benchmarks/LoadGenerator/ReplyScanner.swift",
+        "Benchmarks/LoadGenerator/RequestMix.swift",
+        "Benchmarks/LoadGenerator/SpawnedServer.swift",
+        "Benchmarks/LoadGenerator/Worker.swift",
+    ]
+
+    /// Closures that are lent a pointer for the length of a call (`withUnsafeBytes`) are not among
+    /// them.
+    private static let pointers: Set<String> = [
+        "UnsafePointer", "UnsafeMutablePointer", "UnsafeRawPointer", "UnsafeMutableRawPointer",
+        "UnsafeBufferPointer", "UnsafeMutableBufferPointer", "UnsafeRawBufferPointer",
+        "UnsafeMutableRawBufferPointer",
+    ]
+
+    /// Elsewhere `unsafe` marks a call of C or of a primitive in a listed file: now and then.
+    private static let marksPerHundredLinesMax = 15
+
+    @Test func `pointers are named in the listed files only, and in all of them`() {
+        let naming = Repository.sources.filter { file in
+            file.tokens.contains { $0.kind == .word && Self.pointers.contains($0.text) }
+        }
+        let paths = Set(naming.map(\.path))
+        for path in paths.subtracting(Self.rawMemoryFiles).sorted() {
+            Issue.record("\(path) names pointers: use a primitive, or list and explain it")
+        }
+        for path in Self.rawMemoryFiles.subtracting(paths).sorted() {
+            Issue.record("\(path) is listed and names no pointer")
+        }
+    }
+
+    @Test func `a file with raw memory says first how it is owned`() {
+        for file in Repository.sources where Self.rawMemoryFiles.contains(file.path) {
+            #expect(
+                file.opening.contains { $0.contains(/[Rr]aw memory/) },
+                "\(file.path): who allocates, who frees, which bounds, which thread?")
+        }
+    }
+
+    @Test func `other files are hardly unsafe`() {
+        for file in Repository.sources where !Self.rawMemoryFiles.contains(file.path) {
+            let marks = file.tokens.count { $0.kind == .word && $0.text == "unsafe" }
+            #expect(
+                marks * 100 <= max(100, file.lines.count) * Self.marksPerHundredLinesMax,
+                "\(file.path): \(marks) unsafe expressions in \(file.lines.count) lines")
+        }
+    }
+
+    @Test func `what the compiler does not check carries its proof`() {
+        for file in Repository.sources {
+            let claims =
+                file.occurrences(of: "@", "unchecked", "Sendable")
+                + file.occurrences(of: "nonisolated", "(", "unsafe", ")")
+                + file.occurrences(of: "unowned", "(", "unsafe", ")")
+            for claim in claims {
+                #expect(
+                    file.hasComment(near: claim.line), "\(file.place(claim)): why is this safe?")
+            }
+        }
+    }
+}

@@ -54,6 +54,7 @@ package struct Executor: ~Copyable {
     private var ticksPerMillisecond: UInt64 = 1
     private var lastTicks: UInt64 = 0
     private let clock: Clock
+    var expiryCycle = ExpiryCycle()
     /// This loop's number in `Quiescence`.
     private let quiescent: Int
 
@@ -364,6 +365,11 @@ package struct Executor: ~Copyable {
         counts.count(number, ticks: now &- lastTicks)
         lastTicks = now
         // What a command wants beyond its reply, closing say, waits for the end of the transaction.
+    }
+
+    /// Publishes what the expiry cycle reclaimed.
+    mutating func publishReclaimed() {
+        ChangeLog.publish(.none, &call, counts)
     }
 
     /// Writes a handler's error. What it met on the way, an expiry say, is published all the same.

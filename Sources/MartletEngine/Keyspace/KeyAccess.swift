@@ -82,6 +82,14 @@ package struct KeyAccess {
         unsafe shard(key).pointee.expiredCount += 1
     }
 
+    /// Removes a key past its deadline as the expiry cycle found it. The caller holds its shard.
+    func reclaim(_ key: Key, inDatabase database: Int) {
+        guard let partition = unsafe shard(key).pointee.partition(database),
+            let slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash)
+        else { return }
+        unsafe expire(slot, key, database, partition)
+    }
+
     /// The entry of a key to read from; counts a hit or a miss and leaves the access clock.
     @inline(__always)
     package func read(_ key: Key) -> Entry? {

@@ -358,6 +358,12 @@ struct Partition: ~Copyable {
         return true
     }
 
+    /// The next key past its deadline, or nil when there is none or `steps` are used up. It stays
+    /// until it is removed.
+    mutating func nextDue(nowMilliseconds: Int64, steps: inout Int) -> Entry? {
+        expiry.nextDue(slabs, nowMilliseconds: nowMilliseconds, steps: &steps)
+    }
+
     /// What the key at `entry` costs in all: entry, value, its share of the table.
     func memoryUsage(_ entry: Entry) -> Int {
         var bytes = Slabs.allocationBytes(entry.allocationBytes)

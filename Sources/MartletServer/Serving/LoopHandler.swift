@@ -168,12 +168,13 @@ final class LoopHandler: ConnectionHandler {
     }
 
     func iterationEnded() -> Int32 {
+        let untilExpiry = unsafe work.pointee.executor.reclaimExpired()
         resumeParked()
         let mustEvictMore = context.clientMemory.enforce(loop: loop, context)
         unsafe work.pointee.executor.iterationEnded()
         // A tick keeps the time of pauses and statistics even while nobody sends.
         if mustEvictMore { return 0 }
-        return unsafe work.pointee.parked.isEmpty ? 100 : 1
+        return unsafe work.pointee.parked.isEmpty ? untilExpiry : min(untilExpiry, 1)
     }
 
     /// Lets parked connections try again once what held them back is over.

@@ -5,6 +5,12 @@ package enum EngineCommands {
     package static var groups: [CommandGroup] {
         [
             .connection,
+            .databases,
+            .keyExpiry,
+            .keyInspection,
+            .keyMoving,
+            .keyRemoval,
+            .keyScanning,
             .stringSet,
             .transactions,
         ]

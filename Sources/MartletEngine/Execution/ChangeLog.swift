@@ -29,7 +29,7 @@ enum ChangeLog {
                 touchWatchers(
                     key, record.database, byExpiry: record.event == .expired, call.keyspace)
             }
-            if effect.count > 0 {
+            if effect.count > 0 && effect.keyIndex > 0 {
                 let bytes = call.arguments[Int(effect.keyIndex)]
                 let key = unsafe call.keyspace.keyspace.pointee.key(bytes)
                 touchWatchers(key, call.keyspace.database, byExpiry: false, call.keyspace)

@@ -47,6 +47,11 @@ package struct Effect {
         Effect(event: event, keyIndex: 1, count: Int32(clamping: count))
     }
 
+    /// Whole databases were emptied or exchanged. Watched keys were touched where it happened.
+    static func wholeDatabase(count: Int) -> Effect {
+        Effect(event: .none, keyIndex: 0, count: Int32(clamping: count))
+    }
+
     @inline(__always)
     var isRecorded: Bool { count < 0 }
 }

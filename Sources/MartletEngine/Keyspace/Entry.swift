@@ -224,6 +224,15 @@ extension Entry {
         return unsafe ByteView(base, count: length)
     }
 
+    /// What OBJECT ENCODING answers.
+    package var encodingName: StaticString {
+        switch encoding {
+        case .integer: "int"
+        case .inline where valueBytes <= 44 && !header.isModified: "embstr"
+        case .inline, .heap: "raw"
+        }
+    }
+
     /// The length of a string value in bytes.
     package var stringLength: Int {
         switch encoding {

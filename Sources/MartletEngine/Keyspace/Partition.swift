@@ -303,6 +303,17 @@ struct Partition: ~Copyable {
         }
     }
 
+    /// Takes the heap string of an entry that is about to be removed: it now belongs to the caller.
+    mutating func takeHeapString(of entry: Entry) -> HeapString {
+        let string = entry.heapString
+        heapBytes -= string.allocationBytes
+        heapCount -= 1
+        // What is left is an entry of the same size that owns nothing.
+        entry.header.bits &= ~UInt64(0xF0)
+        entry.integer = 0
+        return string
+    }
+
     // MARK: Any value
 
     /// Removes the key at `slot`.

@@ -81,6 +81,13 @@ package struct ReplyWriter: ~Copyable {
         lineEnd()
     }
 
+    /// A bulk string of the decimal form of an unsigned integer.
+    package mutating func bulk(unsignedDecimal value: UInt64) {
+        header(UInt8(ascii: "$"), decimalDigitCount(value))
+        buffer.append(unsignedDecimal: value)
+        lineEnd()
+    }
+
     /// A RESP3 double, or in RESP2 a bulk string of the same digits.
     package mutating func double(_ value: Double) {
         if isRESP3 {

@@ -1,0 +1,109 @@
+//  Walking all keys of a database, shard by shard, and emptying or exchanging whole databases.
+//
+//  Whoever calls holds the shard in question: one for the steps of a walk, all for the rest.
+
+import MartletBase
+
+extension KeyAccess {
+    package var shardCount: Int { unsafe keyspace.pointee.shardCount }
+
+    /// Calls `body` for the living keys at home in up to `groups` groups of a shard's table from
+    /// `position` on; answers where to go on, or nil at the shard's end.
+    ///
+    /// A key present from the start of a walk to its end is met, however the table changes between
+    /// the steps: see `Table`.
+    package func scan(
+        shard index: Int, from position: UInt64, groups: Int, _ body: (Entry) -> Void
+    ) -> UInt64? {
+        let shard = unsafe keyspace.pointee.shard(index)
+        guard let partition = unsafe shard.pointee.partition(database),
+            unsafe partition.pointee.count > 0
+        else { return nil }
+        let now = unsafe shard.pointee.advance(to: nowMilliseconds)
+        var next: UInt64? = position
+        for _ in 0..<groups {
+            guard let from = next else { return nil }
+            next = unsafe partition.pointee.table.scan(from: from) { entry in
+                if !entry.isExpired(at: now) { body(entry) }
+            }
+        }
+        return next
+    }
+
+    /// Keys of a shard, those past their deadline and not yet reclaimed included.
+    package func count(ofShard index: Int) -> Int {
+        guard let partition = unsafe keyspace.pointee.shard(index).pointee.partition(database)
+        else {
+            return 0
+        }
+        return unsafe partition.pointee.count
+    }
+
+    /// A living key of a shard chosen at random, or nil when chance met none.
+    package func randomEntry(ofShard index: Int, _ next: () -> UInt64) -> Entry? {
+        let shard = unsafe keyspace.pointee.shard(index)
+        guard let partition = unsafe shard.pointee.partition(database),
+            let entry = unsafe partition.pointee.table.random(next)
+        else { return nil }
+        let now = unsafe shard.pointee.advance(to: nowMilliseconds)
+        return entry.isExpired(at: now) ? nil : entry
+    }
+
+    /// Reclaims what is due in a shard, up to `steps`.
+    package func reclaimDue(shard index: Int, steps: inout Int) {
+        let shard = unsafe keyspace.pointee.shard(index)
+        guard let partition = unsafe shard.pointee.partition(database) else { return }
+        let now = unsafe shard.pointee.advance(to: nowMilliseconds)
+        while let entry = unsafe partition.pointee.nextDue(nowMilliseconds: now, steps: &steps) {
+            reclaim(unsafe keyspace.pointee.key(entry.key), inDatabase: database)
+            steps -= 1
+        }
+    }
+
+    /// Empties a database. All shards are held.
+    ///
+    /// - Returns: how many keys it had.
+    package func flush(database other: Int) -> Int {
+        var removed = 0
+        var target = self
+        target.database = other
+        for index in 0..<shardCount {
+            let shard = unsafe keyspace.pointee.shard(index)
+            guard let partition = unsafe shard.pointee.partition(other) else { continue }
+            if unsafe !shard.pointee.watchers.isEmpty {
+                unsafe shard.pointee.watchers.touchAll(in: other) { target.exists($0) }
+            }
+            removed += unsafe partition.pointee.count
+            unsafe partition.pointee.flush(hashKey: keyspace.pointee.hashKey)
+        }
+        return removed
+    }
+
+    /// Exchanges two databases. All shards are held.
+    package func exchange(_ first: Int, _ second: Int) {
+        for index in 0..<shardCount {
+            let shard = unsafe keyspace.pointee.shard(index)
+            if unsafe !shard.pointee.watchers.isEmpty {
+                for (database, other) in [(first, second), (second, first)] {
+                    unsafe shard.pointee.watchers.touchAll(in: database) { key in
+                        [database, other].contains { each in
+                            var target = self
+                            target.database = each
+                            return target.exists(key)
+                        }
+                    }
+                }
+            }
+            unsafe shard.pointee.swapPartitions(first, second)
+        }
+    }
+
+    private func exists(_ key: WatchedKey) -> Bool {
+        key.bytes.withView { bytes in
+            let index = unsafe keyspace.pointee.shardIndex(key.hash)
+            guard let partition = unsafe keyspace.pointee.shard(index).pointee.partition(database)
+            else { return false }
+            return unsafe partition.pointee.table.find(bytes, hash: key.hash) != nil
+        }
+    }
+}

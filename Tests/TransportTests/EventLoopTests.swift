@@ -132,6 +132,8 @@ private func tcp(_ addresses: [String], port: UInt16 = 0) throws -> [Listener] {
         let counts = loops.map { $0.counters.connections.load(ordering: .relaxed) }
         #expect(counts.reduce(0, +) == 1_000)
         #expect(counts.allSatisfy { $0 >= 333 })
+        // Until here they are connected: a release build would let go of them after their last use.
+        withExtendedLifetime(clients) {}
         group.stop()
         group.join()
         #expect(loops.allSatisfy { $0.counters.connections.load(ordering: .relaxed) == 0 })

@@ -31,6 +31,7 @@ SETTLE_SECONDS = 0.02
 CLOCK_TOLERANCE_SECONDS = 3
 SHRINK_SECONDS_MAX = 90
 REPLY_SECONDS_MAX = 5
+REPORTED_STEPS_MAX = 60
 DATABASES = 16
 
 # Features newer than 7.0: the command that tells whether a server has them.
@@ -84,12 +85,7 @@ class Script:
                 # Left alone, a connection would be inside MULTI most of the time.
                 if in_multi[connection] and rng.random() < 0.12:
                     command = [rng.choice([b"EXEC", b"EXEC", b"EXEC", b"DISCARD"])]
-                if differences.is_avoided(oracle, command, in_multi[connection]):
-                    continue
-                if command[0].upper() == b"MULTI":
-                    in_multi[connection] = True
-                elif command[0].upper() in (b"EXEC", b"DISCARD", b"RESET"):
-                    in_multi[connection] = False
+                in_multi[connection] = is_in_multi_after(command, in_multi[connection])
                 if command[0].upper().startswith(b"~"):
                     # Needs replies before it can go on, and a key may not expire inside a queue.
                     if in_multi[connection]:
@@ -98,6 +94,28 @@ class Script:
                     self.steps.append(Step(connection, batch - 1, [command[0].upper(), *command[1:]]))
                 else:
                     self.steps.append(Step(connection, batch, command))
+        self.steps = sendable(oracle, self.steps)
+
+
+def is_in_multi_after(command: list[bytes], before: bool) -> bool:
+    name = command[0].upper()
+    if name == b"MULTI" and len(command) == 1:
+        return True
+    if name == b"EXEC" or name in (b"DISCARD", b"RESET") and len(command) == 1:
+        return False
+    return before
+
+
+def sendable(oracle: str, steps: list[Step]) -> list[Step]:
+    """The steps without those that `differences.AVOIDED` keeps from this oracle."""
+    in_multi: dict[int, bool] = {}
+    kept = []
+    for step in steps:
+        inside = in_multi.get(step.connection, False)
+        if not differences.is_avoided(oracle, step.command, inside):
+            in_multi[step.connection] = is_in_multi_after(step.command, inside)
+            kept.append(step)
+    return kept
 
 
 class Peer:
@@ -118,6 +136,8 @@ class Peer:
             self.open(protocols)
 
     def open(self, protocols: list[int]) -> None:
+        if not self.server.is_alive():
+            self.server.restart()
         self.inspector = self.server.connect(timeout=REPLY_SECONDS_MAX)
         self.inspector.ok("FLUSHALL")
         self.connections = [self.server.connect(protocol, REPLY_SECONDS_MAX) for protocol in protocols]
@@ -209,7 +229,7 @@ class Judge:
             return True
         if name == b"MULTI" and theirs.kind == "+":
             self.queues[connection] = []
-        elif name in (b"EXEC", b"DISCARD", b"RESET") and not theirs.is_error:
+        elif name == b"EXEC" or name in (b"DISCARD", b"RESET") and not theirs.is_error:
             self.queues[connection] = None
         both = name == b"EXEC" and queue is not None and ours.kind == theirs.kind == "*"
         if both and None not in (ours.value, theirs.value) and (
@@ -241,7 +261,7 @@ class Judge:
                 abs(ours.value - theirs.value) <= CLOCK_TOLERANCE_SECONDS * unit)
         if name == b"OBJECT":
             what = command[1].upper()
-            return (what == b"IDLETIME" and abs(ours.value - theirs.value) <= CLOCK_TOLERANCE_SECONDS
+            return (what == b"IDLETIME" and 0 <= min(ours.value, theirs.value)
                     or what == b"HELP" and ours.value[:1] != ())
         if name == b"KEYS":
             return sorted(ours.value) == sorted(theirs.value)
@@ -252,7 +272,8 @@ class Judge:
             return ours.value[1].kind == theirs.value[1].kind
         if name == b"HELLO":
             return server_facts(ours) == server_facts(theirs)
-        return name == b"RANDOMKEY" or name == b"TIME" or command[:2] == [b"CLIENT", b"ID"]
+        return name == b"RANDOMKEY" or name == b"TIME" or (
+            [word.upper() for word in command[:2]] == [b"CLIENT", b"ID"])
 
 
 def server_facts(reply: Reply) -> list:
@@ -261,6 +282,10 @@ def server_facts(reply: Reply) -> list:
     pairs = list(zip(flat[::2], flat[1::2]))
     hidden = (b"server", b"version", b"id", b"modules", b"availability_zone")
     return [pair for pair in pairs if pair[0].value not in hidden]
+
+
+class OracleFault(Exception):
+    """The oracle died or hung. Its bug, not Martlet's: the round is given up and counted."""
 
 
 class Duel:
@@ -275,6 +300,7 @@ class Duel:
             self.features &= feature_set(martlet)  # A stand-in may lack what Martlet must have.
         self.used: collections.Counter[str] = collections.Counter()
         self.commands = 0
+        self.oracle_faults = 0
         # Set by `survey`: disagreements are collected here, by kind, and play goes on.
         self.examples: dict[tuple, tuple[int, Failure]] | None = None
 
@@ -304,6 +330,9 @@ class Duel:
                     if failure is not None:
                         return failure
             return None
+        except OracleFault:
+            self.oracle_faults += 1
+            return None
         finally:
             self.used += judge.used
             self.commands += len(steps)
@@ -312,6 +341,8 @@ class Duel:
         connection = batch[0].connection
         commands = [step.command for step in batch]
         special = commands[0][0]
+        if special in (b"~SCAN", b"~DBSIZE") and judge.queues.get(connection) is not None:
+            return None  # Inside MULTI it has no reply to go on with.
         if special == b"~SCAN":
             mine, right = (peer.scan(connection, commands[0][1:]) for peer in (self.ours, self.theirs))
             if mine == right or judge.same(commands[0], mine, right):
@@ -328,6 +359,8 @@ class Duel:
             peer.send(connection, commands)
         ours = self.ours.receive(connection, len(commands))
         theirs = self.theirs.receive(connection, len(commands))
+        if any(reply.kind == "!" for reply in theirs):
+            raise OracleFault(f"{self.oracle_name}: {theirs[-1]}")
         for index, (command, mine, right) in enumerate(zip(commands, ours, theirs)):
             if not judge.agree(connection, command, mine, right):
                 failure = self.disagreement(first + index, *judge.blamed)
@@ -369,8 +402,10 @@ class Duel:
 
         def attempt(candidate: list[Step]) -> bool:
             nonlocal best, failure
+            candidate = sendable(self.oracle_name, candidate)
             found = self.play(protocols, candidate)
-            if found is None:
+            # Another failure than the one to explain would lead astray.
+            if found is None or found.what.split()[0].upper() != failure.what.split()[0].upper():
                 return False
             best, failure = candidate[: found.index + 1], found
             return True
@@ -398,7 +433,9 @@ def report(seed: int, number: int, oracle: str, protocols: list[int], steps: lis
            failure: Failure, total: int) -> str:
     lines = [f"Martlet and {oracle} disagree. Seed {seed}, round {number}; cut down from {total} to "
              f"{len(steps)} commands (reproduce: --oracle {oracle} --seed {seed} --round {number}):"]
-    for step in steps:
+    if len(steps) > REPORTED_STEPS_MAX:
+        lines.append(f"  ... {len(steps) - REPORTED_STEPS_MAX} before")
+    for step in steps[-REPORTED_STEPS_MAX:]:
         lines.append(f"  {step.connection} (RESP{protocols[step.connection]})> {render_command(step.command)}")
     lines += [f"at: {failure.what}", f"  Martlet: {failure.ours}", f"  {oracle}: {failure.theirs}"]
     return "\n".join(lines)
@@ -460,6 +497,8 @@ def main() -> int:
                 problem = run(duel, seed, options.commands, options.groups.split(","), options.round, True)
                 print(f"{name}: seed {seed}, {duel.commands} commands in "
                       f"{time.monotonic() - started:.1f} s, {'FAILED' if problem else 'no difference'}")
+                if duel.oracle_faults:
+                    print(f"  {duel.oracle_faults} rounds given up: the oracle died or hung")
                 for title, count in duel.used.most_common():
                     print(f"  explained {count} times: {title}")
                 if problem:

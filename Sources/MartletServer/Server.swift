@@ -46,6 +46,8 @@ public final class Server {
         let context = context
         let state = context.state
         state.settings.bulkBytesMax.store(settings.bulkBytesMax, ordering: .relaxed)
+        settings.password.withView { state.password.set($0) }
+        state.closeClient.function = { context.connections.close($0.id, afterFlush: false) }
         context.clientMemory.bytesMax.store(
             settings.clientMemoryBytesMax(systemBytes: launch.host.memoryBytes) ?? Int.max,
             ordering: .relaxed)

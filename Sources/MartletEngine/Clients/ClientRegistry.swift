@@ -43,6 +43,8 @@ package final class ClientRecord: @unchecked Sendable {
 
     /// One word, read before each command: not zero once the client was killed.
     let killedWord: UnsafeMutableRawPointer
+    /// One word: not zero once a key that the client watches was written.
+    var watchWord: UnsafeMutableRawPointer { unsafe killedWord + 8 }
     package let lastActiveMilliseconds = Atomic<Int64>(0)
     package let database = Atomic<Int>(0)
     package let isRESP3 = Atomic<Bool>(false)
@@ -51,6 +53,10 @@ package final class ClientRecord: @unchecked Sendable {
     /// Commands queued since MULTI, or -1.
     package let queuedCommands = Atomic<Int>(-1)
     package let watchedKeys = Atomic<Int>(0)
+    /// What the client is subscribed to.
+    package let channels = Atomic<Int>(0)
+    package let patterns = Atomic<Int>(0)
+    package let shardChannels = Atomic<Int>(0)
     package let commandCount = Atomic<Int>(0)
     package let gate = Atomic<UInt32>(0)
     /// Bytes received and not yet executed, and room for them.
@@ -62,12 +68,14 @@ package final class ClientRecord: @unchecked Sendable {
     package let netInputBytes = Atomic<Int>(0)
     package let netOutputBytes = Atomic<Int>(0)
 
-    /// Texts a client gives itself.
+    /// What a client says of itself.
     package struct Texts {
         package var name = ""
         package var libraryName = ""
         package var libraryVersion = ""
         package var user = "default"
+        /// CLIENT CAPA REDIRECT, Valkey's: it understands being sent to another server.
+        package var followsRedirects = false
     }
     package var texts = Texts()
 
@@ -78,8 +86,8 @@ package final class ClientRecord: @unchecked Sendable {
         self.loop = loop
         self.addresses = addresses
         self.createdMilliseconds = createdMilliseconds
-        unsafe killedWord = .allocate(byteCount: 8, alignment: 8)
-        unsafe killedWord.storeBytes(of: 0, as: UInt64.self)
+        unsafe killedWord = .allocate(byteCount: 16, alignment: 8)
+        unsafe killedWord.initializeMemory(as: UInt64.self, repeating: 0, count: 2)
         lastActiveMilliseconds.store(createdMilliseconds, ordering: .relaxed)
     }
 
@@ -89,6 +97,12 @@ package final class ClientRecord: @unchecked Sendable {
     package func kill() { unsafe martlet_store_relaxed_64(killedWord, 1) }
 
     package var isKilled: Bool { unsafe martlet_load_relaxed_64(killedWord) != 0 }
+
+    /// EXEC will fail: a watched key was written.
+    package var isWatchTouched: Bool {
+        if watchedKeys.load(ordering: .relaxed) == 0 { return false }
+        return unsafe martlet_load_relaxed_64(watchWord) != 0
+    }
 }
 
 /// All connected clients by id.

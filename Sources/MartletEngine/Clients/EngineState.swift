@@ -51,6 +51,10 @@ package final class EngineState: @unchecked Sendable {
     package let keyspace: UnsafeMutablePointer<Keyspace>
     package let clients = ClientRegistry()
     package let settings = EngineSettings()
+    /// The password of the default user.
+    package let password = Password()
+    /// AUTH and HELLO with a wrong password: INFO's acl_access_denied_auth.
+    package let deniedAuthentications = Atomic<Int>(0)
     package let clock: Clock
     package let startedMilliseconds: Int64
     /// Statistics by loop.
@@ -64,7 +68,12 @@ package final class EngineState: @unchecked Sendable {
     package let pauseEndNanoseconds = Atomic<Int64>(0)
     /// Called when a pause or claim ended early, to wake the loops.
     package let wakeLoops = SharedCallback()
-    /// Called for every command while some connection monitors.
+    /// Called to close a client's connection, which `record.kill()` has stopped already.
+    package let closeClient = SharedCallback1<ClientRecord>()
+    /// Called when a connection begins to monitor, and when one stops that stays open.
+    package let beganMonitoring = SharedCallback1<ClientRecord>()
+    package let endedMonitoring = SharedCallback1<ClientRecord>()
+    /// Called for every command while some connection monitors, its shards still held.
     package let monitorFeed = SharedCallback1<MonitorLine>()
     /// Called, after it ran, for a command that took longer than the slow log's threshold.
     package let slowCommand = SharedCallback1<SlowCommand>()
@@ -123,6 +132,16 @@ package final class EngineState: @unchecked Sendable {
 }
 
 extension EngineState {
+    /// Takes and releases every shard: a command that did not see what was stored before this call
+    /// has ended when it returns. The caller holds no shard.
+    func passEveryShard() {
+        for shard in unsafe 0..<keyspace.pointee.shardCount {
+            let lock = unsafe keyspace.pointee.lock(shard)
+            lock.lock()
+            lock.unlock()
+        }
+    }
+
     /// Lifts CLIENT PAUSE when its time is over.
     package func endPauseIfDue() {
         let end = pauseEndNanoseconds.load(ordering: .relaxed)
@@ -131,21 +150,23 @@ extension EngineState {
         set([.pausedAll, .pausedWrites], false)
     }
 
-    /// WATCH: lets a session watch a key, whose shard the caller holds.
-    ///
-    /// - Parameter isExpired: the key is past its deadline and only not reclaimed yet.
+    /// WATCH: lets a session watch a key, whose shard the caller holds. `isExpired` says that the key
+    /// is past its deadline and only not reclaimed yet.
     func watch(
         _ key: Key, _ database: Int, _ session: UnsafeMutablePointer<Session>, isExpired: Bool
     ) {
         let watched = WatchedKey(database: database, bytes: key.bytes.bytes, hash: key.hash)
-        let watch = unsafe session.pointee.watch ?? WatchState()
+        let record = unsafe session.pointee.record
+        let watch =
+            unsafe session.pointee.watch
+            ?? WatchState(word: record.watchWord, owner: record)
         unsafe session.pointee.watch = watch
         if watch.keys.contains(watched) { return }
         watch.keys.append(watched)
         let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
         unsafe shard.pointee.watchers.add(watched, watch, wasExpired: isExpired)
         changeWatchCount(by: 1)
-        unsafe session.pointee.record.watchedKeys.store(watch.keys.count, ordering: .relaxed)
+        record.watchedKeys.store(watch.keys.count, ordering: .relaxed)
     }
 
     /// Takes all watched keys of a session off their shards. The caller holds no shard.

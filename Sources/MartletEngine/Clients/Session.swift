@@ -43,7 +43,9 @@ package enum FollowUp: UInt8 {
 /// A client's state on its own loop.
 @safe
 package struct Session: ~Copyable {
-    package var gate: SessionGate = []
+    package var gate: SessionGate = [] {
+        didSet { record.gate.store(gate.rawValue, ordering: .relaxed) }
+    }
     package var database = 0
     package var isRESP3 = false
     /// What every thread may see and ask of this client.

@@ -43,6 +43,9 @@ package struct Call: ~Copyable {
         self.loop = loop
     }
 
+    /// What every thread may see and ask of the client.
+    package var record: ClientRecord { unsafe session.pointee.record }
+
     /// The command that runs.
     package var command: Command { unsafe commands.all[commandNumber] }
 

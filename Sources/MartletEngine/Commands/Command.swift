@@ -107,6 +107,10 @@ package struct Traits: OptionSet, Sendable {
     /// Keys cannot be told from the specifications alone.
     package static let movableKeys = Traits(rawValue: 1 << 15)
     package static let onlySentinel = Traits(rawValue: 1 << 16)
+    package static let asking = Traits(rawValue: 1 << 17)
+    package static let noMandatoryKeys = Traits(rawValue: 1 << 18)
+    package static let protected = Traits(rawValue: 1 << 19)
+    package static let touchesArbitraryKeys = Traits(rawValue: 1 << 20)
 
     /// Ours: runs with all shards held.
     package static let allShards = Traits(rawValue: 1 << 24)
@@ -130,8 +134,15 @@ package enum Category: String, Sendable {
 
 /// The group COMMAND DOCS names.
 package enum DocumentationGroup: String, Sendable {
-    case generic, string, list, set, sorted_set, hash, pubsub, transactions, connection, server
+    case generic, string, list, set, hash, pubsub, transactions, connection, server
     case scripting, hyperloglog, cluster, geo, stream, bitmap
+    case sortedSet = "sorted_set"
+}
+
+/// The end of a command that clients should no longer use.
+package struct Deprecation: Sendable {
+    package let since: String
+    package let replacedBy: String
 }
 
 /// Runs a command. Reads its arguments, works, writes the reply, returns what it changed.
@@ -153,6 +164,10 @@ package final class Command: @unchecked Sendable {
     package let traits: Traits
     package let acl: [Category]
     package let subcommands: [Command]
+    /// Subcommands that Redis has and this version does not: they answer a plain refusal.
+    package let awaited: [String]
+    /// Since when the command is discouraged, and in favour of what.
+    package let deprecated: Deprecation?
     /// What Redis' COMMAND INFO lists as tips.
     package let tips: [String]
     let run: Handler
@@ -165,7 +180,8 @@ package final class Command: @unchecked Sendable {
         _ name: String, since: String, group: DocumentationGroup, syntax: String = "",
         summary: String, complexity: String = "O(1)", arity: Arity, keys: [KeySpec] = [],
         access: Access = .none, traits: Traits = [], acl: [Category] = [], tips: [String] = [],
-        subcommands: [Command] = [], run: @escaping Handler
+        deprecated: Deprecation? = nil, subcommands: [Command] = [], awaited: [String] = [],
+        run: @escaping Handler
     ) {
         self.name = name
         self.since = since
@@ -179,19 +195,21 @@ package final class Command: @unchecked Sendable {
         self.traits = traits
         self.acl = acl
         self.tips = tips
+        self.deprecated = deprecated
         self.subcommands = subcommands
+        self.awaited = awaited
         self.run = run
     }
 
     /// A container, whose subcommands do the work; without one it answers an error.
     package convenience init(
         _ name: String, since: String, group: DocumentationGroup, summary: String,
-        acl: [Category] = [], subcommands: [Command]
+        acl: [Category] = [], subcommands: [Command], awaited: [String] = []
     ) {
         self.init(
             name, since: since, group: group, syntax: "subcommand", summary: summary,
             complexity: "Depends on subcommand.", arity: .atLeast(2), acl: acl,
-            subcommands: subcommands
+            subcommands: subcommands, awaited: awaited
         ) { (call) throws(CommandError) in
             // The table resolves known subcommands and counts arguments before this runs.
             throw .syntax

@@ -4,6 +4,8 @@
 package enum EngineCommands {
     package static var groups: [CommandGroup] {
         [
+            .authentication,
+            .client,
             .connection,
             .databases,
             .keyExpiry,

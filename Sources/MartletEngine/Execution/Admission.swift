@@ -15,9 +15,6 @@ extension Executor {
         if row >= 0 {
             return rejected(row, call.arityError())
         }
-        if unsafe call.session.pointee.gate.contains(.unauthenticated) {
-            return reject(.coded("NOAUTH Authentication required."))
-        }
         return reject(unknownCommandError())
     }
 
@@ -40,6 +37,10 @@ extension Executor {
     private mutating func unknownSubcommandError(_ container: Command) -> CommandError {
         let name = call.arguments[1]
         let shown = name.slice(0, min(name.count, Self.quotedBytesMax)).string
+        if container.awaited.contains(shown.uppercased()) {
+            return call.error(
+                "ERR \(container.name) \(shown.uppercased()) is not available in this version")
+        }
         return call.error(
             "ERR unknown subcommand '\(shown)'. Try \(container.name.uppercased()) HELP.")
     }
@@ -64,13 +65,12 @@ extension Executor {
         var command = commands.all[number]
         var gate = unsafe call.session.pointee.gate
         if unsafe call.session.pointee.record.isKilled { return .close }
-        if !command.subcommands.isEmpty {
-            if call.arguments.count < 2 {
-                return rejected(number, call.arityError())
-            }
+        // COMMAND works without a subcommand too; other containers do not by their arity.
+        if !command.subcommands.isEmpty && call.arguments.count >= 2 {
             number = commands.subcommand(number, call.arguments[1])
             if number < 0 { return rejected(command.number, unknownSubcommandError(command)) }
             command = commands.all[number]
+            call.arguments.position = 2
         }
         call.commandNumber = number
         if !command.arity.admits(call.arguments.count) {
@@ -89,6 +89,10 @@ extension Executor {
             return rejected(
                 number, .coded("LOADING Redis is loading the dataset in memory"))
         }
+        // A monitor counts as a replica, which does not touch keys.
+        if gate.contains(.monitor) && (command.access != .none || traits.contains(.mayReplicate)) {
+            return rejected(number, .invalid("Replica can't interact with the keyspace"))
+        }
         if gate.contains(.inTransaction) && !traits.contains(.notQueued) {
             queue(command)
             return .none
@@ -100,10 +104,12 @@ extension Executor {
         if gate.contains(.noTouch) { call.keyspace.leavesNoTrace = true }
         defer { call.keyspace.leavesNoTrace = false }
         let before = call.reply.buffer.count
+        unsafe call.session.pointee.record.lastCommand.store(number, ordering: .relaxed)
         let row = unsafe commands.rows + number
         let followUp = unsafe run(number, row, subcommandHash(command, hash))
         gate = unsafe call.session.pointee.gate
-        if !gate.isDisjoint(with: [.repliesOff, .skipNextReply, .skipArmed]) {
+        // A parked command comes again, and is skipped then.
+        if followUp != .park, !gate.isDisjoint(with: [.repliesOff, .skipNextReply, .skipArmed]) {
             applyReplyMode(from: before)
         }
         return followUp

@@ -65,7 +65,10 @@ extension Executor {
         unwatchHeld(plan)
         unsafe Router.unlock(plan, call.state.keyspace.pointee)
         endTransaction()
-        return .none
+        // What a queued command wanted beyond its reply: QUIT is not queued, CLIENT KILL may be.
+        let followUp = call.followUp
+        call.followUp = .none
+        return followUp
     }
 
     private func arguments(
@@ -101,7 +104,7 @@ extension Executor {
     /// A watched key was written, or was alive at WATCH and is past its deadline now.
     private func isTouched() -> Bool {
         guard let watch = unsafe call.session.pointee.watch else { return false }
-        if watch.touched.load(ordering: .relaxed) { return true }
+        if watch.isTouched { return true }
         for key in watch.keys {
             let shard = unsafe call.state.keyspace.pointee.shard(
                 call.state.keyspace.pointee.shardIndex(key.hash))
@@ -124,6 +127,7 @@ extension Executor {
         let command = unsafe call.commands.all[queued.command]
         call.commandNumber = queued.command
         call.arguments = unsafe arguments(queued, views)
+        if command.parent != nil { call.arguments.position = 2 }
         if unsafe call.state.conditions.contains(.monitored),
             !command.traits.contains(.skipMonitor)
         {

@@ -3,17 +3,34 @@
 //  A shard's table is used under its lock. The flag of a connection is one atomic word, set by
 //  whoever touches a key and read by EXEC under the locks of all watched keys.
 
+import CSystem
 import MartletBase
-import Synchronization
 
 /// What one connection watches.
+@safe
 package final class WatchState: @unchecked Sendable {
-    // Unchecked: `keys` belongs to the connection's loop; `touched` is atomic.
+    // Unchecked: `keys` belongs to the connection's loop; the word is accessed by atomics alone.
 
-    /// A watched key was written since WATCH.
-    package let touched = Atomic<Bool>(false)
+    /// Not zero once a watched key was written. It stands where CLIENT LIST sees it too.
+    private let word: UnsafeMutableRawPointer
+    /// Keeps the word alive.
+    private let owner: AnyObject
     /// Watched keys with their databases, in order of WATCH.
     var keys: [WatchedKey] = []
+
+    /// - Parameters:
+    ///   - word: eight aligned bytes.
+    ///   - owner: whose life the word lasts.
+    init(word: UnsafeMutableRawPointer, owner: AnyObject) {
+        unsafe self.word = word
+        self.owner = owner
+        unsafe martlet_store_relaxed_64(word, 0)
+    }
+
+    /// A watched key was written since WATCH.
+    var isTouched: Bool { unsafe martlet_load_relaxed_64(word) != 0 }
+
+    func touch() { unsafe martlet_store_relaxed_64(word, 1) }
 }
 
 /// A key in a database.
@@ -52,7 +69,7 @@ struct WatchTable {
                 // What was gone for the watcher is now gone for all.
                 list[index].wasExpired = false
             } else {
-                list[index].state.touched.store(true, ordering: .relaxed)
+                list[index].state.touch()
             }
         }
         watchers[key] = list
@@ -66,7 +83,7 @@ struct WatchTable {
     /// A database was flushed or exchanged: every watched key of it that exists counts as written.
     mutating func touchAll(in database: Int, where exists: (WatchedKey) -> Bool) {
         for (key, list) in watchers where key.database == database && exists(key) {
-            for watcher in list { watcher.state.touched.store(true, ordering: .relaxed) }
+            for watcher in list { watcher.state.touch() }
         }
     }
 }

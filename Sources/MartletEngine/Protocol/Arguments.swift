@@ -8,7 +8,8 @@
 
 import MartletBase
 
-/// The arguments of a request, read in order; the command's name is number 0 and already read.
+/// The arguments of a request, read in order; the command's name is number 0 and already read, and
+/// so is a subcommand's, number 1.
 @safe
 package struct Arguments {
     private let views: UnsafeMutablePointer<ByteView>

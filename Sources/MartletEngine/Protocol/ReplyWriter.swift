@@ -130,6 +130,21 @@ package struct ReplyWriter: ~Copyable {
         if isRESP3 { header(UInt8(ascii: "%"), count) } else { array(count * 2) }
     }
 
+    /// The answer to `<container> HELP`: an opening line, the given ones, and those of HELP itself.
+    ///
+    /// - Parameters:
+    ///   - container: the command, in capitals.
+    ///   - lines: each subcommand's form, followed by indented lines that explain it.
+    package mutating func help(_ container: StaticString, _ lines: [StaticString]) {
+        array(lines.count + 3)
+        buffer.append("+")
+        buffer.append(container)
+        buffer.append(" <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n")
+        for line in lines { simple(line) }
+        simple("HELP")
+        simple("    Print this help.")
+    }
+
     /// The header of a set; in RESP2 an array.
     package mutating func set(_ count: Int) {
         header(isRESP3 ? UInt8(ascii: "~") : UInt8(ascii: "*"), count)
@@ -152,18 +167,21 @@ package struct ReplyWriter: ~Copyable {
     }
 
     /// Text for people: `txt` or `mkd` in RESP3, a bulk string in RESP2.
-    package mutating func verbatim(_ text: String, format: StaticString = "txt") {
-        text.withView { view in
-            guard isRESP3 else {
-                bulk(view)
-                return
-            }
-            header(UInt8(ascii: "="), view.count + 4)
-            buffer.append(format)
-            buffer.append(UInt8(ascii: ":"))
-            buffer.append(view)
-            lineEnd()
+    package mutating func verbatim(_ text: ByteView, format: StaticString = "txt") {
+        guard isRESP3 else {
+            bulk(text)
+            return
         }
+        header(UInt8(ascii: "="), text.count + 4)
+        buffer.append(format)
+        buffer.append(UInt8(ascii: ":"))
+        buffer.append(text)
+        lineEnd()
+    }
+
+    /// The same from text, for paths that may allocate.
+    package mutating func verbatim(_ text: String, format: StaticString = "txt") {
+        text.withView { verbatim($0, format: format) }
     }
 
     /// The header of attributes that precede a reply. RESP3 only.

@@ -71,7 +71,7 @@ final class LoopHandler: ConnectionHandler {
         unsafe session.initialize(to: Session(record: record))
         unsafe client.initialize(to: Client(session: session, connection: connection))
         let settings = context.configuration.settings
-        if !settings.password.isEmpty {
+        if state.password.isRequired {
             unsafe session.pointee.gate.insert(.unauthenticated)
             connection.setInputLimit(bytes: Limits.preauthQueryBytesMax)
             connection.setOutputLimits(
@@ -89,7 +89,7 @@ final class LoopHandler: ConnectionHandler {
         if context.state.clients.count >= context.clientsMax.load(ordering: .relaxed) {
             return "-ERR max number of clients reached\r\n"
         }
-        if settings.protectedMode && settings.password.isEmpty && !connection.isLoopback
+        if settings.protectedMode && !context.state.password.isRequired && !connection.isLoopback
             && !connection.isUnixSocket
         {
             return """

@@ -1,4 +1,4 @@
-//  PING, ECHO, SELECT, QUIT.
+//  PING, ECHO, SELECT, RESET, QUIT.
 
 import MartletBase
 
@@ -7,7 +7,8 @@ extension CommandGroup {
         Command(
             "PING", since: "1.0.0", group: .connection, syntax: "[message]",
             summary: "Returns the server's liveliness response.", arity: .atLeast(1),
-            traits: [.fast, .loading, .stale], acl: [.connection], run: ping),
+            traits: .fast, acl: [.connection],
+            tips: ["request_policy:all_shards", "response_policy:all_succeeded"], run: ping),
         Command(
             "ECHO", since: "1.0.0", group: .connection, syntax: "message",
             summary: "Returns the given string.", arity: .exactly(2),
@@ -17,12 +18,20 @@ extension CommandGroup {
             summary: "Changes the selected database.", arity: .exactly(2),
             traits: [.fast, .loading, .stale, .endsBatch], acl: [.connection], run: select),
         Command(
+            "RESET", since: "6.2.0", group: .connection,
+            summary: "Resets the connection.", arity: .exactly(1),
+            traits: [
+                .fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch, .notQueued,
+            ], acl: [.connection], run: reset),
+        Command(
             "QUIT", since: "1.0.0", group: .connection,
             summary: "Closes the connection.", arity: .atLeast(1),
             traits: [
                 .fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch, .notQueued,
                 .evenWhilePaused,
-            ], acl: [.connection], run: quit),
+            ], acl: [.connection],
+            deprecated: Deprecation(
+                since: "7.2.0", replacedBy: "just closing the connection"), run: quit),
     ]
 }
 
@@ -42,14 +51,38 @@ private func echo(_ call: inout Call) throws(CommandError) -> Effect {
 }
 
 private func select(_ call: inout Call) throws(CommandError) -> Effect {
-    let index = try call.arguments.integer(.invalid("invalid DB index"))
+    let index = try call.arguments.integer()
+    guard index >= Int64(Int32.min), index <= Int64(Int32.max) else {
+        throw .invalid("value is out of range, value must between -2147483648 and 2147483647")
+    }
     guard index >= 0 && index < Int64(call.keyspace.databaseCount) else {
         throw .databaseOutOfRange
     }
-    unsafe call.session.pointee.database = Int(index)
-    call.keyspace.database = Int(index)
-    unsafe call.session.pointee.record.database.store(Int(index), ordering: .relaxed)
+    call.select(Int(index))
     call.reply.ok()
+    return .none
+}
+
+extension Call {
+    /// Changes the database of this connection.
+    fileprivate mutating func select(_ database: Int) {
+        unsafe session.pointee.database = database
+        keyspace.database = database
+        record.database.store(database, ordering: .relaxed)
+    }
+}
+
+/// Makes the connection what it was when it was accepted. What CLIENT SETINFO said of it stays true.
+private func reset(_ call: inout Call) throws(CommandError) -> Effect {
+    let gate = unsafe call.session.pointee.gate
+    if gate.contains(.inTransaction) { unsafe call.session.pointee.endTransaction() }
+    unsafe call.state.unwatch(call.session)
+    if gate.contains(.monitor) { unsafe call.state.endedMonitoring.call(call.record) }
+    unsafe call.session.pointee.gate = call.state.password.isRequired ? .unauthenticated : []
+    call.select(0)
+    call.speak(isRESP3: false)
+    call.setClientName(ByteView())
+    call.reply.simple("RESET")
     return .none
 }
 

@@ -1,0 +1,198 @@
+//  CLIENT KILL, PAUSE and UNPAUSE: reaching into other connections.
+//
+//  Once KILL or PAUSE has replied, no command slips by: the word that commands read under their locks
+//  is stored first, then every shard is taken once, so that whoever read it too early has ended.
+
+import MartletBase
+import Synchronization
+
+extension CommandGroup {
+    // `walksShards`: inside EXEC all shards are held, alone they are taken one by one.
+    private static let traits: Traits = [.admin, .noScript, .loading, .stale, .walksShards]
+
+    static let clientControl: CommandGroup = [
+        Command(
+            "KILL", since: "2.4.0", group: .connection,
+            syntax: "old-format | <[ID client-id] | [TYPE NORMAL | MASTER | REPLICA | PUBSUB] | "
+                + "[USER username] | [ADDR addr] | [LADDR laddr] | [SKIPME YES | NO] | "
+                + "[MAXAGE maxage]>",
+            summary: "Terminates open connections.",
+            complexity: "O(N) where N is the number of client connections", arity: .atLeast(3),
+            traits: traits, acl: [.connection], run: kill),
+        Command(
+            "PAUSE", since: "3.0.0", group: .connection, syntax: "timeout [WRITE | ALL]",
+            summary: "Suspends commands processing.", arity: .atLeast(3), traits: traits,
+            acl: [.connection], run: pause),
+        Command(
+            "UNPAUSE", since: "6.2.0", group: .connection,
+            summary: "Resumes processing commands from paused clients.",
+            complexity: "O(N) Where N is the number of paused clients", arity: .exactly(2),
+            traits: [.admin, .noScript, .loading, .stale, .evenWhilePaused], acl: [.connection],
+            run: unpause),
+    ]
+}
+
+// MARK: - KILL
+
+/// Which clients CLIENT KILL means; all conditions must hold.
+private struct KillFilter {
+    var id: Int64?
+    var kind: ClientKind?
+    var user: String?
+    var address: String?
+    var localAddress: String?
+    var sparesCaller = true
+    var ageSecondsMin: Int64?
+
+    init(reading call: inout Call) throws(CommandError) {
+        if call.arguments.remaining == 1 {
+            // The old form names one address, and may mean the caller.
+            address = try call.arguments.next().string
+            sparesCaller = false
+            return
+        }
+        while !call.arguments.isAtEnd {
+            let option = try call.arguments.next()
+            if call.arguments.isAtEnd { throw .syntax }
+            if option.equalsIgnoringCase("id") {
+                let error = CommandError.invalid("client-id should be greater than 0")
+                let value = try call.arguments.integer(error)
+                if value < 1 { throw error }
+                id = value
+            } else if option.equalsIgnoringCase("maxage") {
+                let value = try call.arguments.integer(
+                    .invalid("maxage is not an integer or out of range"))
+                if value <= 0 { throw .invalid("maxage should be greater than 0") }
+                ageSecondsMin = value
+            } else if option.equalsIgnoringCase("type") {
+                let name = try call.arguments.next()
+                kind = ClientKind(name)
+                if kind == nil { throw call.error("ERR Unknown client type '\(name.string)'") }
+            } else if option.equalsIgnoringCase("addr") {
+                address = try call.arguments.next().string
+            } else if option.equalsIgnoringCase("laddr") {
+                localAddress = try call.arguments.next().string
+            } else if option.equalsIgnoringCase("user") {
+                let name = try call.arguments.next()
+                guard name == ByteView("default") else {
+                    throw call.error("ERR No such user '\(name.string)'")
+                }
+                user = name.string
+            } else if option.equalsIgnoringCase("skipme") {
+                if call.arguments.skip("yes") {
+                    sparesCaller = true
+                } else if call.arguments.skip("no") {
+                    sparesCaller = false
+                } else {
+                    throw .syntax
+                }
+            } else {
+                throw .syntax
+            }
+        }
+    }
+
+    func matches(_ record: ClientRecord, user recordUser: String, nowMilliseconds: Int64) -> Bool {
+        if let id, record.id != id { return false }
+        if let kind, record.kind != kind { return false }
+        if let user, recordUser != user { return false }
+        if let address, record.addresses.peer != address { return false }
+        if let localAddress, record.addresses.local != localAddress { return false }
+        // Whole seconds, as the field `age` shows them.
+        if let ageSecondsMin,
+            nowMilliseconds / 1000 - record.createdMilliseconds / 1000 < ageSecondsMin
+        {
+            return false
+        }
+        return true
+    }
+}
+
+private func kill(_ call: inout Call) throws(CommandError) -> Effect {
+    let isOldForm = call.arguments.remaining == 1
+    let filter = try KillFilter(reading: &call)
+
+    let clients = unsafe call.state.clients
+    var killed: [ClientRecord] = []
+    var killsCaller = false
+    for record in clients.all() where !record.isKilled {
+        let isCaller = record === call.record
+        if isCaller && filter.sparesCaller { continue }
+        let user = clients.withTexts(record) { $0.user }
+        guard filter.matches(record, user: user, nowMilliseconds: call.keyspace.nowMilliseconds)
+        else { continue }
+        if isCaller {
+            killsCaller = true
+        } else {
+            record.kill()
+            killed.append(record)
+        }
+    }
+    if !killed.isEmpty && !call.isNested { unsafe call.state.passEveryShard() }
+    for record in killed { unsafe call.state.closeClient.call(record) }
+    // The caller still gets its reply.
+    if killsCaller { call.followUp = .closeAfterReply }
+
+    let count = killed.count + (killsCaller ? 1 : 0)
+    if !isOldForm {
+        call.reply.integer(count)
+    } else if count == 0 {
+        throw .invalid("No such client")
+    } else {
+        call.reply.ok()
+    }
+    return .none
+}
+
+// MARK: - PAUSE
+
+private func pause(_ call: inout Call) throws(CommandError) -> Effect {
+    if call.arguments.count > 4 {
+        throw call.error(
+            "ERR unknown subcommand or wrong number of arguments for "
+                + "'\(call.arguments[1].string)'. Try CLIENT HELP.")
+    }
+    // The mode is looked at first, as in Redis.
+    let timeoutIndex = call.arguments.position
+    call.arguments.position += 1
+    var stopsAll = true
+    if call.arguments.skip("write") {
+        stopsAll = false
+    } else if !call.arguments.isAtEnd && !call.arguments.skip("all") {
+        throw .invalid("CLIENT PAUSE mode must be WRITE or ALL")
+    }
+    guard let milliseconds = call.arguments[timeoutIndex].parseInteger() else {
+        throw .invalid("timeout is not an integer or out of range")
+    }
+    if milliseconds < 0 { throw .invalid("timeout is negative") }
+    let now = unsafe call.state.clock.monotonicNanoseconds()
+    let (duration, isTooLong) = milliseconds.multipliedReportingOverflow(by: 1_000_000)
+    let (end, isTooLate) = duration.addingReportingOverflow(now)
+    if isTooLong || isTooLate { throw .invalid("timeout is out of range") }
+
+    unsafe call.state.pause(untilNanoseconds: end, stopsAll: stopsAll)
+    if !call.isNested { unsafe call.state.passEveryShard() }
+    call.reply.ok()
+    return .none
+}
+
+private func unpause(_ call: inout Call) throws(CommandError) -> Effect {
+    unsafe call.state.endPause()
+    call.reply.ok()
+    return .none
+}
+
+extension EngineState {
+    /// Pauses clients. A pause in force gets the new end, and stops no less than before.
+    fileprivate func pause(untilNanoseconds end: Int64, stopsAll: Bool) {
+        pauseEndNanoseconds.store(end, ordering: .relaxed)
+        set(stopsAll ? .pausedAll : .pausedWrites, true)
+    }
+
+    /// Ends a pause before its time.
+    fileprivate func endPause() {
+        pauseEndNanoseconds.store(0, ordering: .relaxed)
+        set([.pausedAll, .pausedWrites], false)
+        wakeLoops.call()
+    }
+}

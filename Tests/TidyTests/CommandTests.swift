@@ -14,21 +14,21 @@ struct CommandTests {
         #expect(listed.count == lists.count)
         let names = Set(listed.flatMap { $0.tokens.map(\.text) })
         for file in Repository.sources {
-            for (index, token) in file.tokens.dropLast(4).enumerated()
-            where token.text == "static"
-                && ["let", "func", "var"].contains(
-                    file.tokens[index + 1].text)
-            {
-                let name = file.tokens[index + 2]
-                let declaration = file.tokens[(index + 3)...].prefix { $0.line <= name.line + 2 }
-                let head = declaration.prefix { $0.text != "=" && $0.text != "{" }
-                if head.last?.text == "CommandGroup", !lists.contains(file.folder) {
-                    #expect(
-                        names.contains(name.text), "\(file.place(name)): \(name.text) is not listed"
-                    )
-                }
+            for token in file.tokens where token.text == "static" && token.depth == 1 {
+                guard let group = Self.groupName(token, file) else { continue }
+                #expect(names.contains(group), "\(file.place(token)): \(group) is not listed")
             }
         }
+    }
+
+    /// The name of the command group that a line with `static` declares for others to list.
+    private static func groupName(_ token: Token, _ file: SourceFile) -> String? {
+        let line = file.tokens.filter { $0.line == token.line }.map(\.text)
+        guard let end = line.firstIndex(where: { $0 == "=" || $0 == "{" }), end > 0,
+            line[end - 1] == "CommandGroup",
+            let keyword = line.firstIndex(where: { ["let", "var", "func"].contains($0) })
+        else { return nil }
+        return line[keyword + 1]
     }
 
     @Test func `the README lists the declared commands`() throws {

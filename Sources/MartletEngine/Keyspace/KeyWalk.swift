@@ -1,6 +1,8 @@
 //  Walking all keys of a database, shard by shard, and emptying or exchanging whole databases.
 //
 //  Whoever calls holds the shard in question: one for the steps of a walk, all for the rest.
+//
+//  Raw memory: shards are followed through the keyspace, which outlives every call; see KeyAccess.
 
 import MartletBase
 

@@ -19,7 +19,7 @@ extension CommandGroup {
             ])
     ]
 
-    private static let ownConnection: CommandGroup = [
+    private static let ownConnection: [Command] = [
         Command(
             "CAPA", since: "8.0.0", group: .connection, syntax: "capability [capability ...]",
             summary: "A client claims its capability.", arity: .atLeast(3),

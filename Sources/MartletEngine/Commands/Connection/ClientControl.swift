@@ -10,7 +10,7 @@ extension CommandGroup {
     // `walksShards`: inside EXEC all shards are held, alone they are taken one by one.
     private static let traits: Traits = [.admin, .noScript, .loading, .stale, .walksShards]
 
-    static let clientControl: CommandGroup = [
+    static let clientControl: [Command] = [
         Command(
             "KILL", since: "2.4.0", group: .connection,
             syntax: "old-format | <[ID client-id] | [TYPE NORMAL | MASTER | REPLICA | PUBSUB] | "

@@ -24,6 +24,7 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Keyspace/ShardLock.swift",
         "Sources/MartletEngine/Keyspace/Slabs.swift",
         "Sources/MartletEngine/Keyspace/Table.swift",
+        "Sources/MartletEngine/Keyspace/WatchTable.swift",
         "Sources/MartletEngine/Protocol/Arguments.swift",
         "Sources/MartletEngine/Protocol/RequestParser.swift",
         "Sources/MartletEngine/Clients/ClientRegistry.swift",

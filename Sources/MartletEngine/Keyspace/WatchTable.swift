@@ -2,6 +2,9 @@
 //
 //  A shard's table is used under its lock. The flag of a connection is one atomic word, set by
 //  whoever touches a key and read by EXEC under the locks of all watched keys.
+//
+//  Raw memory: that word, eight aligned bytes that the client's record allocates and frees; a watch
+//  keeps the record alive. Any thread may access it, by relaxed atomics alone.
 
 import CSystem
 import MartletBase

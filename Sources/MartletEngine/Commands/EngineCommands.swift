@@ -13,6 +13,9 @@ package enum EngineCommands {
             .keyMoving,
             .keyRemoval,
             .keyScanning,
+            .stringChange,
+            .stringCounters,
+            .stringRead,
             .stringSet,
             .transactions,
         ]

@@ -196,6 +196,35 @@ package struct KeyAccess {
         if entry == nil { throw .outOfMemory }
     }
 
+    /// Adds to the integer a string holds, in place where it is stored as one; a missing key counts as
+    /// 0. The deadline stays.
+    ///
+    /// - Throws: `.wrongType`, `.notInteger`, `.overflow`; nothing changed then.
+    @inline(__always)
+    package mutating func increment(_ key: Key, by amount: Int64) throws(CommandError) -> Int64 {
+        guard let entry = find(key) else {
+            try setInteger(key, amount, expiry: .clear)
+            return amount
+        }
+        guard entry.isString else { throw .wrongType }
+        var old: Int64 = 0
+        if entry.encoding == .integer {
+            old = entry.integer
+        } else {
+            guard let parsed = try string(of: entry).parseInteger() else { throw .notInteger }
+            old = parsed
+        }
+        let (sum, overflows) = old.addingReportingOverflow(amount)
+        if overflows { throw .overflow }
+        if entry.encoding == .integer {
+            entry.integer = sum
+            touch(entry)
+        } else {
+            try setInteger(key, sum, expiry: .keep)
+        }
+        return sum
+    }
+
     /// Lends a string's bytes to be changed in place, `length` of them or as many as there are if
     /// that is more; a missing key begins empty, new bytes are zero.
     ///

@@ -1,4 +1,4 @@
-//  SET and GET.
+//  GET, SET, and the older forms of SET with one of its options: SETNX, SETEX, PSETEX, GETSET.
 
 import MartletBase
 
@@ -19,6 +19,30 @@ extension CommandGroup {
             arity: .atLeast(3),
             keys: [.one(at: 1, [.readWrite, .access, .update, .insert, .variable])],
             access: .write, traits: .growsMemory, acl: [.string], run: set),
+        Command(
+            "SETNX", since: "1.0.0", group: .string, syntax: "key value",
+            summary: "Set the string value of a key only when the key doesn't exist.",
+            arity: .exactly(3), keys: [.one(at: 1, [.overwrite, .insert])], access: .write,
+            traits: [.fast, .growsMemory], acl: [.string], run: setIfMissing),
+        Command(
+            "SETEX", since: "2.0.0", group: .string, syntax: "key seconds value",
+            summary: "Sets the string value and expiration time of a key. Creates the key if it "
+                + "doesn't exist.",
+            arity: .exactly(4), keys: [.one(at: 1, [.overwrite, .update])], access: .write,
+            traits: .growsMemory, acl: [.string]
+        ) { (call) throws(CommandError) in try setWithExpiry(&call, .seconds) },
+        Command(
+            "PSETEX", since: "2.6.0", group: .string, syntax: "key milliseconds value",
+            summary: "Sets both string value and expiration time in milliseconds of a key. The "
+                + "key is created if it doesn't exist.",
+            arity: .exactly(4), keys: [.one(at: 1, [.overwrite, .update])], access: .write,
+            traits: .growsMemory, acl: [.string]
+        ) { (call) throws(CommandError) in try setWithExpiry(&call, .milliseconds) },
+        Command(
+            "GETSET", since: "1.0.0", group: .string, syntax: "key value",
+            summary: "Returns the previous string value of a key after setting it to a new value.",
+            arity: .exactly(3), keys: [.one(at: 1, [.readWrite, .access, .update])],
+            access: .write, traits: [.fast, .growsMemory], acl: [.string], run: getSet),
     ]
 }
 
@@ -40,5 +64,182 @@ private func set(_ call: inout Call) throws(CommandError) -> Effect {
         call.reply.ok()
         return .changed(.set)
     }
-    throw .syntax
+    return try setWithOptions(&call, key, value)
+}
+
+/// Under which condition SET writes, and what else it does.
+private struct SetOptions {
+    enum Condition {
+        case always
+        case missing
+        case present
+        case equal(ByteView)
+        case notEqual(ByteView)
+        case digest(ByteView)
+        case notDigest(ByteView)
+    }
+
+    private(set) var condition = Condition.always
+    private(set) var repliesOld = false
+    private(set) var expiry = ExpiryChange.clear
+
+    init(reading call: inout Call) throws(CommandError) {
+        var hasCondition = false
+        var hasExpiry = false
+        while !call.arguments.isAtEnd {
+            if let found = try Self.condition(reading: &call.arguments) {
+                if hasCondition { throw .syntax }
+                hasCondition = true
+                condition = found
+            } else if call.arguments.skip("get") {
+                repliesOld = true
+            } else {
+                if hasExpiry { throw .syntax }
+                hasExpiry = true
+                if call.arguments.skip("keepttl") {
+                    expiry = .keep
+                } else if let option = try ExpiryOption(reading: &call.arguments) {
+                    // Options behind a bad time are still checked first, as in Redis.
+                    expiry = .at(try option.deadline(&call))
+                } else {
+                    throw .syntax
+                }
+            }
+        }
+    }
+
+    private static func condition(
+        reading arguments: inout Arguments
+    ) throws(CommandError) -> Condition? {
+        if arguments.skip("nx") { return .missing }
+        if arguments.skip("xx") { return .present }
+        if arguments.skip("ifeq") { return .equal(try arguments.next()) }
+        if arguments.skip("ifne") { return .notEqual(try arguments.next()) }
+        if arguments.skip("ifdeq") { return .digest(try arguments.next()) }
+        if arguments.skip("ifdne") { return .notDigest(try arguments.next()) }
+        return nil
+    }
+
+    /// Whether the key, which holds `old`, is to be written.
+    func admits(_ old: Entry?, _ keyspace: inout KeyAccess) throws(CommandError) -> Bool {
+        switch condition {
+        case .always: return true
+        case .missing: return old == nil
+        case .present: return old != nil
+        case .equal(let wanted):
+            guard let old else { return false }
+            return try keyspace.string(of: old) == wanted
+        case .notEqual(let unwanted):
+            guard let old else { return true }
+            return try !(keyspace.string(of: old) == unwanted)
+        case .digest(let wanted):
+            guard let old else { return false }
+            return try isDigest(wanted, of: keyspace.string(of: old))
+        case .notDigest(let unwanted):
+            guard let old else { return true }
+            return try !isDigest(unwanted, of: keyspace.string(of: old))
+        }
+    }
+}
+
+/// Whether `text` is the digest of `value`: XXH3 as 16 hexadecimal digits, in any case.
+func isDigest(_ text: ByteView, of value: ByteView) -> Bool {
+    guard text.count == 16 else { return false }
+    var digits = ByteBuffer()
+    appendDigest(of: value, to: &digits)
+    let digest = digits.view
+    return (0..<16).allSatisfy { lowered(text[$0]) == digest[$0] }
+}
+
+/// Appends the digest of a value as DIGEST replies it.
+func appendDigest(of value: ByteView, to buffer: inout ByteBuffer) {
+    let digest = xxh3(value)
+    for shift in stride(from: UInt64(60), through: 0, by: -4) {
+        let digit = UInt8(truncatingIfNeeded: (digest >> shift) & 15)
+        buffer.append(digit < 10 ? 0x30 + digit : 0x61 + digit - 10)
+    }
+}
+
+@inline(never)
+private func setWithOptions(
+    _ call: inout Call, _ key: Key, _ value: ByteView
+) throws(CommandError) -> Effect {
+    let options = try SetOptions(reading: &call)
+    let old = call.keyspace.find(key)
+    let admits = try options.admits(old, &call.keyspace)
+    // The old value is replied before it is overwritten; an error must come before any reply.
+    if options.repliesOld {
+        if let old {
+            call.reply.bulk(try call.keyspace.string(of: old))
+        } else {
+            call.reply.null()
+        }
+    }
+    guard admits else {
+        if !options.repliesOld { call.reply.null() }
+        return .none
+    }
+    let before = call.reply.buffer.count
+    if !options.repliesOld { call.reply.ok() }
+    do {
+        return try store(&call, key, value, options.expiry)
+    } catch {
+        call.reply.buffer.truncate(to: before)
+        throw error
+    }
+}
+
+/// Sets a key, or deletes it when its deadline has passed already.
+private func store(
+    _ call: inout Call, _ key: Key, _ value: ByteView, _ expiry: ExpiryChange
+) throws(CommandError) -> Effect {
+    if case .at(let deadline) = expiry, deadline <= call.keyspace.nowMilliseconds {
+        return call.keyspace.remove(key) ? .changed(.del) : .none
+    }
+    try call.keyspace.setString(key, value, expiry: expiry)
+    guard case .at = expiry else { return .changed(.set) }
+    call.keyspace.record(.set, key)
+    call.keyspace.record(.expire, key, count: 0)
+    return .recorded
+}
+
+private func setIfMissing(_ call: inout Call) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    let value = try call.arguments.next()
+    if call.keyspace.find(key) != nil {
+        call.reply.integer(0)
+        return .none
+    }
+    try call.keyspace.setString(key, value, expiry: .clear)
+    call.reply.integer(1)
+    return .changed(.set)
+}
+
+private func setWithExpiry(
+    _ call: inout Call, _ kind: ExpiryOption.Kind
+) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    let deadline = try ExpiryOption(kind, try call.arguments.next()).deadline(&call)
+    let value = try call.arguments.next()
+    let effect = try store(&call, key, value, .at(deadline))
+    call.reply.ok()
+    return effect
+}
+
+private func getSet(_ call: inout Call) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    let value = try call.arguments.next()
+    let before = call.reply.buffer.count
+    if let old = try call.keyspace.readString(key) {
+        call.reply.bulk(old)
+    } else {
+        call.reply.null()
+    }
+    do {
+        try call.keyspace.setString(key, value, expiry: .clear)
+    } catch {
+        call.reply.buffer.truncate(to: before)
+        throw error
+    }
+    return .changed(.set)
 }

@@ -31,6 +31,7 @@ def shared_server(name: str):
     def fixture():
         with start_or_skip(name) as server:
             yield server
+            server.stop_cleanly()
 
     return fixture
 
@@ -65,7 +66,7 @@ def new_server():
 
     yield start
     for server in started:
-        server.stop()
+        server.stop_cleanly()
 
 
 @pytest.fixture

@@ -26,6 +26,11 @@ MARTLET = "martlet"
 ORACLES = ("redis7", "redis8", "valkey9")
 READY_LINE = "Ready to accept connections"
 START_SECONDS_MAX = 20
+STOP_SECONDS_MAX = 10
+# What a log must never contain: a trap of Swift's, or a sanitizer's report.
+ALARMS = ("Fatal error", "ThreadSanitizer", "AddressSanitizer", "LeakSanitizer", "Program crashed")
+# Long runs are cut to this share; a server under a sanitizer is many times slower.
+SHARE = float(os.environ.get("WIRE_SHARE", "1"))
 
 
 def find_binary(name: str) -> Path | None:
@@ -146,10 +151,25 @@ class Server:
         if self.is_alive():
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(5)
+                self.process.wait(STOP_SECONDS_MAX)
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def stop_cleanly(self) -> None:
+        """Stops it and fails unless SIGTERM ended it with status 0 and its log holds no alarm."""
+        alive = self.is_alive()
+        if alive:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        log, status = self.log(), self.process.returncode
+        self.stop()
+        alarms = [line for line in log.splitlines() if any(alarm in line for alarm in ALARMS)]
+        assert not alarms, f"{self.name} logged {alarms[0]}\n{log[-5000:]}"
+        assert not alive or status == 0, f"{self.name} ended with status {status}:\n{log[-3000:]}"
 
     def __enter__(self) -> Server:
         return self

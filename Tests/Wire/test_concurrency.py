@@ -8,9 +8,9 @@ import pytest
 
 import workloads
 from resp import encode
-from servers import Server
+from servers import SHARE, Server
 
-SECONDS = 6
+SECONDS = 6 * SHARE
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +18,7 @@ def parallel(request):
     with Server("martlet", "--io-threads", "4") as server:
         yield server
         server.assert_serves()
+        server.stop_cleanly()
 
 
 @pytest.mark.parametrize("name", workloads.ALL)

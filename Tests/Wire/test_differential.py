@@ -8,9 +8,9 @@ import differences
 import differential
 import generators
 from resp import Reply
-from servers import ORACLES
+from servers import ORACLES, SHARE
 
-COMMANDS = 20_000
+COMMANDS = int(20_000 * SHARE)
 
 
 @pytest.mark.parametrize("oracle", ORACLES)

@@ -3,8 +3,9 @@
 import random
 
 import mutation
+from servers import SHARE
 
-FRAMES = 100_000
+FRAMES = int(100_000 * SHARE)
 
 
 def test_mutated_frames_neither_end_nor_hang_the_server(new_server):

@@ -1,5 +1,5 @@
-//  The out-of-line part of CSystem.h: system calls without a C library wrapper, and the long
-//  double, which Swift has on x86 only.
+//  The out-of-line part of CSystem.h: system calls without a C library wrapper, the ranks of held
+//  locks, which are thread-local, and the long double, which Swift has on x86 only.
 
 #include "CSystem.h"
 
@@ -21,6 +21,28 @@ void martlet_futex_wait(void *address, uint32_t expected) {
 
 void martlet_futex_wake(void *address, int32_t count) {
     syscall(SYS_futex, address, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
+}
+
+// All shards, and some registries.
+enum { HELD_RANKS_MAX = 1024 + 16 };
+static _Thread_local uint32_t held_ranks[HELD_RANKS_MAX];
+static _Thread_local int held_count;
+
+int martlet_lock_rank_enter(uint32_t rank) {
+    int is_highest = 1;
+    for (int i = 0; i < held_count; i++) {
+        if (held_ranks[i] >= rank) is_highest = 0;
+    }
+    if (held_count < HELD_RANKS_MAX) held_ranks[held_count++] = rank;
+    return is_highest;
+}
+
+void martlet_lock_rank_leave(uint32_t rank) {
+    for (int i = held_count - 1; i >= 0; i--) {
+        if (held_ranks[i] != rank) continue;
+        held_ranks[i] = held_ranks[--held_count];
+        return;
+    }
 }
 
 ssize_t martlet_random(void *address, size_t count) {

@@ -133,6 +133,11 @@ static inline uint64_t martlet_ticks(void) {
 void martlet_futex_wait(void *_Nonnull address, uint32_t expected);
 void martlet_futex_wake(void *_Nonnull address, int32_t count);
 
+// Ranks of the locks that the calling thread holds, for the order check of debug builds. Returns 0
+// when the thread holds a lock of this rank or a higher one; the rank is noted in any case.
+int martlet_lock_rank_enter(uint32_t rank);
+void martlet_lock_rank_leave(uint32_t rank);
+
 // Up to `count` random bytes from the system; their number, or -1 with errno set.
 ssize_t martlet_random(void *_Nonnull address, size_t count);
 

@@ -50,6 +50,8 @@ package struct Session: ~Copyable {
     package var isRESP3 = false
     /// What every thread may see and ask of this client.
     package let record: ClientRecord
+    /// How far a large request was looked at that is not whole yet.
+    var partialRequest = PartialRequest()
     /// Commands queued since MULTI; kept for the next transaction.
     var transaction: Transaction?
     /// What the connection watches; nil when nothing.

@@ -6,6 +6,9 @@
 //
 //  Raw memory: rows and index are allocated and filled by `init`, read by any thread, bounds known
 //  from the number of commands, and freed with the table, after all loops.
+//
+//  Names are ASCII and compared byte by byte: to fold case as Unicode does would let a Kelvin sign
+//  pass for a k.
 
 import MartletBase
 
@@ -51,8 +54,8 @@ package final class CommandTable: @unchecked Sendable {
     package let topLevel: [Command]
     let rows: UnsafeMutablePointer<CommandRow>
     private let index: UnsafeMutablePointer<CommandLookup.Row>
-    /// Names as clients spell them, in lower case: a renamed command goes by its new one.
-    private var spelled: [Int: [UInt8]] = [:]
+    /// Names by number, as clients spell them, in lower case: a renamed command goes by its new one.
+    private var spelled: [[UInt8]]
     private var multiplier: UInt64 = 0x9E37_79B9_7F4A_7C15
     /// - Parameters:
     ///   - groups: the engine's own and the server's.
@@ -70,6 +73,7 @@ package final class CommandTable: @unchecked Sendable {
         }
         self.all = all
         self.topLevel = topLevel.sorted { $0.name < $1.name }
+        spelled = all.map { Array($0.name.lowercased().utf8) }
         unsafe rows = .allocate(capacity: all.count)
         for command in all {
             unsafe (rows + command.number).initialize(to: Self.row(command))
@@ -81,7 +85,7 @@ package final class CommandTable: @unchecked Sendable {
             if !name.isEmpty { names.append((name.lowercased(), command.number)) }
         }
         for (name, number) in names { spelled[number] = Array(name.utf8) }
-        build(names)
+        build(names.map(\.1))
     }
 
     deinit {
@@ -110,27 +114,31 @@ package final class CommandTable: @unchecked Sendable {
             traits: command.traits)
     }
 
-    private func build(_ names: [(String, Int)]) {
+    private func build(_ numbers: [Int]) {
+        let packed = numbers.map { number in spelled[number].withView { CommandLookup.pack($0) } }
+        let distinct = Set(packed.map { [$0.0, $0.1] })
+        precondition(distinct.count == packed.count, "no two commands have the same name")
+        var taken = [Bool](repeating: false, count: 1 << CommandLookup.indexBits)
         while true {
-            for row in 0..<(1 << CommandLookup.indexBits) {
-                unsafe (index + row).initialize(to: CommandLookup.Row())
+            let slots = packed.map { Int(lookup.slot($0)) }
+            let isPerfect = slots.allSatisfy { slot in
+                defer { taken[slot] = true }
+                return !taken[slot]
             }
-            let isPerfect = names.allSatisfy { name, number in
-                name.withView { view in
-                    let packed = CommandLookup.pack(view)
-                    let place = unsafe index + Int(lookup.slot(packed))
-                    if unsafe place.pointee.number >= 0 { return false }
-                    let isPlain =
-                        view.count <= 16
-                        && (0..<view.count).allSatisfy { view[$0] >= 0x61 && view[$0] <= 0x7A }
-                    unsafe place.pointee = CommandLookup.Row(
-                        first: packed.0, second: packed.1, number: Int32(number),
-                        needsComparison: !isPlain)
-                    return true
-                }
-            }
-            if isPerfect { return }
+            for slot in slots { taken[slot] = false }
+            if isPerfect { break }
             multiplier = multiplier &* 0xD134_2543_DE82_EF95 | 1
+        }
+        for row in 0..<(1 << CommandLookup.indexBits) {
+            unsafe (index + row).initialize(to: CommandLookup.Row())
+        }
+        for (number, packed) in zip(numbers, packed) {
+            let name = spelled[number]
+            unsafe index[Int(lookup.slot(packed))] = CommandLookup.Row(
+                first: packed.0, second: packed.1, number: Int32(number),
+                length: UInt16(name.count),
+                needsComparison: name.count > 16
+                    || !name.allSatisfy { $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z") })
         }
     }
 
@@ -152,15 +160,14 @@ package final class CommandTable: @unchecked Sendable {
     }
 
     private func isSame(_ name: ByteView, _ number: Int) -> Bool {
-        let wanted = spelled[number] ?? []
+        let wanted = spelled[number]
         guard wanted.count == name.count else { return false }
         return (0..<name.count).allSatisfy { lowered(name[$0]) == wanted[$0] }
     }
 
     /// The number of a container's subcommand, or -1.
     func subcommand(_ container: Int, _ name: ByteView) -> Int {
-        let wanted = name.string.lowercased()
-        for command in all[container].subcommands where command.name.lowercased() == wanted {
+        for command in all[container].subcommands where isSame(name, command.number) {
             return command.number
         }
         return -1
@@ -168,9 +175,8 @@ package final class CommandTable: @unchecked Sendable {
 
     /// A command by its name, `container|subcommand` for a subcommand.
     package func command(named name: String) -> Command? {
-        let parts = name.lowercased().split(separator: "|", maxSplits: 1)
-        guard let first = parts.first else { return nil }
-        let number = String(first).withView { self.number($0) }
+        let parts = name.split(separator: "|", maxSplits: 1, omittingEmptySubsequences: false)
+        let number = String(parts[0]).withView { self.number($0) }
         guard number >= 0 else { return nil }
         if parts.count == 1 { return all[number] }
         let sub = String(parts[1]).withView { subcommand(number, $0) }
@@ -186,11 +192,14 @@ struct CommandLookup {
         var second: UInt64 = 0
         /// Number, or -1.
         var number: Int32 = -1
+        /// Bytes of the name.
+        var length: UInt16 = 0
         /// The packed words do not tell it from every other name: compare all bytes.
         var needsComparison = false
     }
 
-    static let indexBits = 12
+    /// Room for 300 names among which no two meet after about a thousand trials: a millisecond.
+    static let indexBits = 13
     fileprivate let rows: UnsafeMutablePointer<Row>
     fileprivate let multiplier: UInt64
 
@@ -200,7 +209,7 @@ struct CommandLookup {
             &>> UInt64(64 - Self.indexBits)
     }
 
-    /// The name in two words, letters folded to lower case; exact up to 16 letters.
+    /// The name in two words, letters folded to lower case; with the length exact up to 16 letters.
     @inline(__always)
     static func pack(_ name: ByteView) -> (UInt64, UInt64) {
         let count = name.count
@@ -230,9 +239,10 @@ struct CommandLookup {
     func number(_ name: ByteView) -> Int {
         let packed = Self.pack(name)
         let row = unsafe rows + Int(truncatingIfNeeded: slot(packed))
-        guard unsafe row.pointee.first == packed.0, unsafe row.pointee.second == packed.1 else {
-            return -1
-        }
+        // Without the length, a longer name that differs in what the words leave out would pass.
+        guard unsafe row.pointee.first == packed.0, unsafe row.pointee.second == packed.1,
+            unsafe Int(row.pointee.length) == name.count
+        else { return -1 }
         let number = unsafe Int(row.pointee.number)
         return unsafe row.pointee.needsComparison && number >= 0 ? -2 &- number : number
     }

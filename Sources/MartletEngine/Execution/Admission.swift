@@ -15,34 +15,48 @@ extension Executor {
         if row >= 0 {
             return rejected(row, call.arityError())
         }
+        // A browser's POST request or Host header: see `ProtocolError.crossProtocol`.
+        let name = call.arguments[0]
+        if name.equalsIgnoringCase("post") || name.equalsIgnoringCase("host:") { return .close }
         return reject(unknownCommandError())
     }
 
     private mutating func unknownCommandError() -> CommandError {
-        let arguments = call.arguments
-        let name = arguments[0]
-        var quoted = ""
-        var index = 1
-        while index < arguments.count && quoted.utf8.count < Self.quotedBytesMax {
-            let view = arguments[index]
-            let left = Self.quotedBytesMax - quoted.utf8.count
-            quoted += "'\(view.slice(0, min(view.count, left)).string)' "
-            index += 1
+        call.errorDetail.removeAll()
+        call.errorDetail.append("ERR unknown command '")
+        call.errorDetail.append(Self.quoted(call.arguments[0], Self.quotedBytesMax))
+        call.errorDetail.append("', with args beginning with: ")
+        let begin = call.errorDetail.count
+        for index in 1..<max(1, call.arguments.count) {
+            let left = Self.quotedBytesMax - (call.errorDetail.count - begin)
+            if left <= 0 { break }
+            call.errorDetail.append("'")
+            call.errorDetail.append(Self.quoted(call.arguments[index], left))
+            call.errorDetail.append("' ")
         }
-        let shown = name.slice(0, min(name.count, Self.quotedBytesMax)).string
-        return call.error(
-            "ERR unknown command '\(shown)', with args beginning with: \(quoted)")
+        return .detailed
     }
 
     private mutating func unknownSubcommandError(_ container: Command) -> CommandError {
-        let name = call.arguments[1]
-        let shown = name.slice(0, min(name.count, Self.quotedBytesMax)).string
-        if container.awaited.contains(shown.uppercased()) {
+        let shown = Self.quoted(call.arguments[1], Self.quotedBytesMax)
+        if container.awaited.contains(shown.string.uppercased()) {
             return call.error(
-                "ERR \(container.name) \(shown.uppercased()) is not available in this version")
+                "ERR \(container.name) \(shown.string.uppercased()) is not available in this version"
+            )
         }
-        return call.error(
-            "ERR unknown subcommand '\(shown)'. Try \(container.name.uppercased()) HELP.")
+        call.errorDetail.removeAll()
+        call.errorDetail.append("ERR unknown subcommand '")
+        call.errorDetail.append(shown)
+        call.errorDetail.append("'. Try ")
+        call.errorDetail.append(container.name.uppercased())
+        call.errorDetail.append(" HELP.")
+        return .detailed
+    }
+
+    /// What an error shows of an argument: its first bytes, as they are, up to a zero byte.
+    private static func quoted(_ argument: ByteView, _ bytesMax: Int) -> ByteView {
+        let shown = argument.slice(0, min(argument.count, bytesMax))
+        return shown.slice(0, shown.firstIndex(of: 0) ?? shown.count)
     }
 
     /// Writes an error for a request that was not run.

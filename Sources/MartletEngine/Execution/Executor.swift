@@ -175,6 +175,11 @@ package struct Executor: ~Copyable {
         var limits = RequestLimits()
         limits.bulkBytesMax = unsafe call.state.settings.bulkBytesMax.load(ordering: .relaxed)
         var offset = 0
+        if unsafe session.pointee.partialRequest.argumentsLeft > 0,
+            let served = unsafe lookOn(session, input, limits)
+        {
+            return served
+        }
         while true {
             limits.isAuthenticated = unsafe !session.pointee.gate.contains(.unauthenticated)
             var parser = RequestParser(from: offset, limits)
@@ -200,12 +205,25 @@ package struct Executor: ~Copyable {
             offset = parser.position
             if let failure = parser.failure { return refuse(failure, input) }
             if parser.bytesNeeded > 0 || offset == input.count {
+                unsafe session.pointee.partialRequest = parser.partial
                 return Served(
                     consumed: offset, next: .readOn,
                     bytesNeeded: parser.bytesNeeded == Int.max
                         ? 0 : max(0, parser.bytesNeeded - offset))
             }
         }
+    }
+
+    /// Looks on at a large request that was not whole when the last bytes came; nil when it is now.
+    @inline(never)
+    private func lookOn(
+        _ session: UnsafeMutablePointer<Session>, _ input: ByteView, _ limits: RequestLimits
+    ) -> Served? {
+        var parser = RequestParser(from: 0, limits)
+        let isWhole = unsafe parser.isWhole(input, session.pointee.partialRequest)
+        unsafe session.pointee.partialRequest = parser.partial
+        return isWhole
+            ? nil : Served(consumed: 0, next: .readOn, bytesNeeded: parser.bytesNeeded)
     }
 
     /// Answers bytes that are not RESP; the error follows the replies to what came before.

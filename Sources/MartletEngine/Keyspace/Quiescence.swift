@@ -114,6 +114,9 @@ final class Quiescence: @unchecked Sendable {
     }
 
     private func oldestEpoch() -> UInt64 {
+        // Pairs with the fence in `wake`: either this sees the loop awake, or the loop sees what was
+        // unlinked before. The atomic addition that went before is no fence on every processor.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
         let loops = min(loopCount.load(ordering: .relaxed), Self.loopsMax)
         var oldest = Self.asleep
         for loop in 0..<loops {

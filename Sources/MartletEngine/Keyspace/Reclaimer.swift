@@ -84,10 +84,13 @@ final class Reclaimer: @unchecked Sendable {
             }, nil)
         if status == 0 {
             pthread_detach(thread)
-        } else {
-            // No thread to be had: better a stall than a leak.
-            work()
+            return
         }
+        // No thread to be had. The caller may hold a shard and be a loop that the queued work waits
+        // for, so the work waits too: the next one to come tries again.
+        lock.lock()
+        isRunning = false
+        lock.unlock()
     }
 
     private func work() {

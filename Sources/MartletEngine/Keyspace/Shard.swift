@@ -153,7 +153,9 @@ package struct Keyspace: ~Copyable {
     /// The lock of a shard: its word is the shard's first.
     @inline(__always)
     func lock(_ index: Int) -> ShardLock {
-        unsafe ShardLock(at: shards + (index & (shardCount &- 1)) &* Self.shardBytes)
+        let index = index & (shardCount &- 1)
+        return unsafe ShardLock(
+            at: shards + index &* Self.shardBytes, rank: UInt32(truncatingIfNeeded: index))
     }
 
     /// The locks alone, as a value that closures may hold.
@@ -187,7 +189,8 @@ struct LockTable {
     fileprivate init(shards: UnsafeMutableRawPointer) { unsafe self.shards = shards }
 
     func lock(_ index: Int) -> ShardLock {
-        unsafe ShardLock(at: shards + index * Keyspace.shardBytes)
+        unsafe ShardLock(
+            at: shards + index * Keyspace.shardBytes, rank: UInt32(truncatingIfNeeded: index))
     }
 
     /// Whether a shard is claimed. The caller holds its lock.

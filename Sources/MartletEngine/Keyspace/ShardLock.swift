@@ -5,8 +5,9 @@
 //  operations, which are compiled into this module, as the acquire and release they are, so no
 //  other lock is needed under it.
 //
-//  Ranks: shards come first, in ascending order of their index, then registries. Whoever holds a
-//  registry's lock takes no shard.
+//  Ranks: shards come first, in ascending order of their index, then registries, one at a time.
+//  Whoever holds a registry's lock takes no other. Debug builds stop at the first lock that is taken
+//  out of order; a release build keeps no ranks.
 
 import CSystem
 
@@ -14,33 +15,58 @@ import CSystem
 @safe
 struct ShardLock {
     private let word: UnsafeMutableRawPointer
+    #if DEBUG
+        /// The shard's index, or `registryRank`.
+        private let rank: UInt32
+    #endif
+
+    /// Above every shard.
+    static let registryRank = UInt32.max
 
     /// The lock whose word is at `word`, four zero bytes at first.
     @inline(__always)
-    init(at word: UnsafeMutableRawPointer) { unsafe self.word = word }
+    init(at word: UnsafeMutableRawPointer, rank: UInt32) {
+        unsafe self.word = word
+        #if DEBUG
+            self.rank = rank
+        #endif
+    }
 
-    /// A lock with a word of its own, which `deallocate` frees.
+    /// A registry's lock with a word of its own, which `deallocate` frees.
     static func allocate() -> ShardLock {
         let word = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
         unsafe word.storeBytes(of: 0, as: UInt32.self)
-        return unsafe ShardLock(at: word)
+        return unsafe ShardLock(at: word, rank: registryRank)
     }
 
     func deallocate() { unsafe word.deallocate() }
 
     @inline(__always)
     func lock() {
+        #if DEBUG
+            precondition(
+                martlet_lock_rank_enter(rank) != 0,
+                "a lock of rank \(rank) is taken above all that the thread holds")
+        #endif
         if unsafe martlet_compare_exchange_acquire_32(word, 0, 1) == 0 { lockSlowly() }
     }
 
     /// Takes the lock if it is free; false when it is not.
     @inline(__always)
     func tryLock() -> Bool {
-        unsafe martlet_compare_exchange_acquire_32(word, 0, 1) != 0
+        let isTaken = unsafe martlet_compare_exchange_acquire_32(word, 0, 1) != 0
+        #if DEBUG
+            // Who does not wait may come out of order.
+            if isTaken { _ = martlet_lock_rank_enter(rank) }
+        #endif
+        return isTaken
     }
 
     @inline(__always)
     func unlock() {
+        #if DEBUG
+            martlet_lock_rank_leave(rank)
+        #endif
         if unsafe martlet_exchange_release_32(word, 0) == 2 {
             unsafe martlet_futex_wake(word, 1)
         }

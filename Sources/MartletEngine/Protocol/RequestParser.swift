@@ -11,7 +11,7 @@ import Glibc
 import MartletBase
 
 /// Bytes that are not RESP. The text is sent as an error reply; then the connection is closed.
-enum ProtocolError: Error {
+enum ProtocolError: Error, Equatable {
     case tooBigInlineRequest
     case unbalancedQuotes
     case tooBigMultibulkCount
@@ -103,7 +103,7 @@ struct ArgumentStore: ~Copyable {
     }
 
     /// Splits an inline request into arguments: blanks part them, quotes keep them together, and
-    /// inside double quotes `\n`, `\xHH` and their like stand for bytes.
+    /// inside double quotes `\n`, `\xHH` and their like stand for bytes. A zero byte ends the line.
     ///
     /// - Returns: false when quotes are unbalanced or a closing one is not followed by a blank.
     mutating func appendInline(_ line: ByteView) -> Bool {
@@ -131,6 +131,8 @@ struct ArgumentStore: ~Copyable {
                     index += 1
                     continue
                 }
+            } else if byte == 0 {
+                return false
             } else if byte == UInt8(ascii: "\\") && index + 1 < line.count {
                 if let (value, length) = Self.escaped(line, index, inside: quote) {
                     decoded.append(value)
@@ -139,7 +141,7 @@ struct ArgumentStore: ~Copyable {
                 }
             } else if byte == quote {
                 index += 1
-                return index == line.count || isBlank(line[index])
+                return index == line.count || isBlank(line[index]) || line[index] == 0
             }
             decoded.append(byte)
             index += 1
@@ -178,6 +180,15 @@ struct ArgumentStore: ~Copyable {
     }
 }
 
+/// How far a large request that is not whole yet was looked at, so that its arguments are not looked
+/// at again with every read: that would take a time that grows with the square of their number.
+struct PartialRequest {
+    /// From the request's first byte to the argument that is missing.
+    var offset = 0
+    /// Arguments that are missing; 0 when there is nothing to continue.
+    var argumentsLeft = 0
+}
+
 /// Reads one request at a time from a run of bytes.
 struct RequestParser {
     /// Where the next request begins.
@@ -186,6 +197,8 @@ struct RequestParser {
     private(set) var failure: ProtocolError?
     /// Set when a request is not whole yet: so many bytes must be there in all.
     private(set) var bytesNeeded = 0
+    /// Set along with `bytesNeeded` when the request is large.
+    private(set) var partial = PartialRequest()
     private let limits: RequestLimits
 
     /// `next` found a request that is not whole, or bytes that are no request.
@@ -236,14 +249,19 @@ struct RequestParser {
         var position = start
         var left = count
         while left > 0 {
-            guard position < end else { return needs(position + left &* 6) }
+            guard position < end else { return lacks(left, position, position + left &* 6) }
             let marker = unsafe base.load(fromByteOffset: position, as: UInt8.self)
             if marker != UInt8(ascii: "$") { return fail(.expectedBulk(marker)) }
+            let argument = position
             position &+= 1
             let bytes = unsafe length(base, &position, end)
-            if bytes < 0 || bytes > bulkBytesMax { return stop(bytes, .bulk) }
-            guard end &- position >= bytes &+ 2 else {
-                return needs(position + bytes + 2 + (left - 1) &* 6)
+            if bytes < 0 || bytes > bulkBytesMax {
+                if bytes == Self.incomplete { return lacks(left, argument, end + 1) }
+                return stop(bytes, .bulk)
+            }
+            // Not `bytes + 2`, which overflows where proto-max-bulk-len allows the greatest number.
+            guard end &- position &- 2 >= bytes else {
+                return lacks(left, argument, position + 2 + (left - 1) &* 6, bytes)
             }
             let after = position &+ bytes
             if unsafe base.loadUnaligned(fromByteOffset: after, as: UInt16.self) != Self.lineEnd {
@@ -259,6 +277,64 @@ struct RequestParser {
         return count
     }
 
+    /// The request is not whole: `left` arguments are missing, the first of which begins at
+    /// `position`, and less than `bytesMin + extra` bytes in all can not do.
+    @inline(never)
+    private mutating func lacks(
+        _ left: Int, _ position: Int, _ bytesMin: Int, _ extra: Int = 0
+    ) -> Int {
+        let (bytes, isTooMany) = bytesMin.addingReportingOverflow(extra)
+        bytesNeeded = isTooMany ? Int.max - 1 : bytes
+        if position - self.position >= Self.partialBytesMin {
+            partial = PartialRequest(offset: position - self.position, argumentsLeft: left)
+        }
+        return Self.stopped
+    }
+
+    /// A smaller request is looked at from its begin each time.
+    static let partialBytesMin = 16 * 1024
+
+    /// Looks on at the request that begins the input, from where an earlier look ended.
+    ///
+    /// - Returns: false while it is not whole; `bytesNeeded` and `partial` are set then. True when it
+    ///   is whole or wrong: `next` tells which.
+    /// - Complexity: O(arguments that were missing).
+    mutating func isWhole(_ input: ByteView, _ known: PartialRequest) -> Bool {
+        let base = unsafe input.address
+        let end = input.count
+        var position = position + known.offset
+        var left = known.argumentsLeft
+        while left > 0 {
+            let argument = position
+            guard position < end else {
+                _ = lacks(left, argument, argument + left &* 6)
+                return false
+            }
+            if unsafe base.load(fromByteOffset: position, as: UInt8.self) != UInt8(ascii: "$") {
+                return true
+            }
+            position &+= 1
+            let bytes = unsafe length(base, &position, end)
+            if bytes == Self.incomplete {
+                _ = lacks(left, argument, end + 1)
+                return false
+            }
+            if bytes < 0 || bytes > limits.bulkBytesMax { return true }
+            guard end &- position &- 2 >= bytes else {
+                _ = lacks(left, argument, position + 2 + (left - 1) &* 6, bytes)
+                return false
+            }
+            position &+= bytes
+            if unsafe base.loadUnaligned(fromByteOffset: position, as: UInt16.self) != Self.lineEnd
+            {
+                return true
+            }
+            position &+= 2
+            left &-= 1
+        }
+        return true
+    }
+
     /// Before a password was given, little is accepted and every bulk is checked for it.
     @inline(never)
     private mutating func unusual(
@@ -271,8 +347,9 @@ struct RequestParser {
         while left > 0, position < input.count, input[position] == UInt8(ascii: "$") {
             position += 1
             let bytes = unsafe length(input.address, &position, input.count)
+            if bytes > limits.bulkBytesMax { return fail(.invalidBulkLength) }
             if bytes > Limits.preauthBulkBytesMax { return fail(.unauthenticatedBulkLength) }
-            if bytes < 0 || input.count - position < bytes + 2 { break }
+            if bytes < 0 || input.count - position - 2 < bytes { break }
             position += bytes + 2
             left -= 1
         }

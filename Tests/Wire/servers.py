@@ -100,10 +100,13 @@ class Server:
             command += ["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]
             command += ["--dir", str(self.directory)]
         command += self.options
+        # MARTLET_<NAME> configures the server; our own variables are not meant for it.
+        environment = {name: value for name, value in os.environ.items()
+                       if not name.startswith("MARTLET_")}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
-            )
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
+                env=environment)
         deadline = time.monotonic() + START_SECONDS_MAX
         while READY_LINE not in self.log():
             if self.process.poll() is not None or time.monotonic() > deadline:

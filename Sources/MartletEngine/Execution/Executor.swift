@@ -228,6 +228,9 @@ package struct Executor: ~Copyable {
 
     /// Answers bytes that are not RESP; the error follows the replies to what came before.
     private mutating func refuse(_ failure: ProtocolError, _ input: ByteView) -> Served {
+        if case .crossProtocol = failure {
+            return Served(consumed: input.count, next: .close, bytesNeeded: 0)
+        }
         failure.write(to: &call.reply)
         statistics.countError(code: ByteView("ERR"))
         return Served(consumed: input.count, next: .closeAfterReply, bytesNeeded: 0)

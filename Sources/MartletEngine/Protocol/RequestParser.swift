@@ -426,12 +426,11 @@ struct RequestParser {
             return rest.count > limits.inlineBytesMax ? Self.tooLong : Self.incomplete
         }
         guard lineLength + 1 < rest.count else { return Self.incomplete }
-        guard let value = rest.slice(0, lineLength).parseInteger(), value > Self.notALength else {
-            return Self.invalid
-        }
+        guard let value = rest.slice(0, lineLength).parseInteger() else { return Self.invalid }
         guard rest[lineLength + 1] == 0x0A else { return Self.badLineEnd }
         position += lineLength + 2
-        return Int(value)
+        // All negative lengths mean the same, and the lowest ones have a meaning here.
+        return max(Int(value), -1)
     }
 
     @inline(never)

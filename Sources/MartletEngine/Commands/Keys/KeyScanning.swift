@@ -58,7 +58,9 @@ private struct ScanOptions {
     private static let countMax = 1_000_000
 
     init(reading call: inout Call) throws(CommandError) {
-        guard let cursor = try call.arguments.next().parseUnsignedLoosely() else {
+        let text = try call.arguments.next()
+        // Loose as Redis is, but for leading blanks.
+        guard !text.isEmpty, !isBlank(text[0]), let cursor = text.parseUnsignedLoosely() else {
             throw .invalidCursor
         }
         self.cursor = cursor

@@ -4,14 +4,16 @@ import MartletBase
 
 /// A deadline option as it was read.
 struct ExpiryOption {
-    enum Kind {
+    enum Kind: Equatable {
         case seconds
         case milliseconds
         case unixSeconds
         case unixMilliseconds
+        /// KEEPTTL or PERSIST, which take no value.
+        case bare
     }
 
-    private let kind: Kind
+    let kind: Kind
     private let value: ByteView
 
     /// Reads one of EX, PX, EXAT and PXAT with its value, if it stands next.

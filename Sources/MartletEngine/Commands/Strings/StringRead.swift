@@ -105,18 +105,20 @@ private func getAndDelete(_ call: inout Call) throws(CommandError) -> Effect {
 
 private func getAndExpire(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
-    var persists = false
-    var deadline: Int64?
+    var option: ExpiryOption?
+    var kind: ExpiryOption.Kind?
     while !call.arguments.isAtEnd {
-        if persists || deadline != nil { throw .syntax }
-        if call.arguments.skip("persist") {
-            persists = true
-        } else if let option = try ExpiryOption(reading: &call.arguments) {
-            deadline = try option.deadline(&call)
-        } else {
-            throw .syntax
+        var next = ExpiryOption.Kind.bare
+        if !call.arguments.skip("persist") {
+            guard let found = try ExpiryOption(reading: &call.arguments) else { throw .syntax }
+            option = found
+            next = found.kind
         }
+        if let kind, kind != next { throw .syntax }
+        kind = next
     }
+    let persists = kind == .bare
+    let deadline = try option?.deadline(&call)
 
     guard let entry = call.keyspace.read(key) else {
         call.reply.null()

@@ -84,39 +84,43 @@ private struct SetOptions {
     private(set) var expiry = ExpiryChange.clear
 
     init(reading call: inout Call) throws(CommandError) {
-        var hasCondition = false
-        var hasExpiry = false
+        // An option may be repeated, the last one counts; two different ones exclude each other.
+        var named: StaticString?
+        var deadline: ExpiryOption?
+        var kind: ExpiryOption.Kind?
         while !call.arguments.isAtEnd {
-            if let found = try Self.condition(reading: &call.arguments) {
-                if hasCondition { throw .syntax }
-                hasCondition = true
+            if let (name, found) = try Self.condition(reading: &call.arguments) {
+                if let named, !(ByteView(named) == ByteView(name)) { throw .syntax }
+                named = name
                 condition = found
             } else if call.arguments.skip("get") {
                 repliesOld = true
             } else {
-                if hasExpiry { throw .syntax }
-                hasExpiry = true
+                var next = ExpiryOption.Kind.bare
                 if call.arguments.skip("keepttl") {
                     expiry = .keep
                 } else if let option = try ExpiryOption(reading: &call.arguments) {
-                    // Options behind a bad time are still checked first, as in Redis.
-                    expiry = .at(try option.deadline(&call))
+                    next = option.kind
+                    deadline = option
                 } else {
                     throw .syntax
                 }
+                if let kind, kind != next { throw .syntax }
+                kind = next
             }
         }
+        if let deadline { expiry = .at(try deadline.deadline(&call)) }
     }
 
     private static func condition(
         reading arguments: inout Arguments
-    ) throws(CommandError) -> Condition? {
-        if arguments.skip("nx") { return .missing }
-        if arguments.skip("xx") { return .present }
-        if arguments.skip("ifeq") { return .equal(try arguments.next()) }
-        if arguments.skip("ifne") { return .notEqual(try arguments.next()) }
-        if arguments.skip("ifdeq") { return .digest(try arguments.next()) }
-        if arguments.skip("ifdne") { return .notDigest(try arguments.next()) }
+    ) throws(CommandError) -> (StaticString, Condition)? {
+        if arguments.skip("nx") { return ("nx", .missing) }
+        if arguments.skip("xx") { return ("xx", .present) }
+        if arguments.skip("ifeq") { return ("ifeq", .equal(try arguments.next())) }
+        if arguments.skip("ifne") { return ("ifne", .notEqual(try arguments.next())) }
+        if arguments.skip("ifdeq") { return ("ifdeq", .digest(try arguments.next())) }
+        if arguments.skip("ifdne") { return ("ifdne", .notDigest(try arguments.next())) }
         return nil
     }
 

@@ -128,3 +128,19 @@ package struct Launch {
         return .end(status)
     }
 }
+
+extension Launch {
+    /// What a server inside another process starts with: directory, signals and standard output stay
+    /// the process' own.
+    ///
+    /// - Throws: when the log file cannot be opened.
+    init(embedding configuration: Configuration) throws(SystemError) {
+        self.configuration = configuration
+        log = Log()
+        try log.configure(configuration.settings, isDetached: true)
+        log.setRole(.primary)
+        clientsMax = StartupChecks.makeRoom(forClients: configuration.settings.clientsMax).clients
+        host = HostFacts.current(directory: ".")
+        pidFile = nil
+    }
+}

@@ -59,10 +59,11 @@ public final class Server {
 
     /// Listens and serves; returns when everything listens.
     ///
+    /// - Parameter choosesPort: port 0 stands for one that the system chooses, not for none.
     /// - Throws: the address that cannot be listened on, with the reason.
-    package func start() throws(SocketError) {
+    package func start(choosesPort: Bool = false) throws(SocketError) {
         let settings = context.configuration.settings
-        if settings.port != 0 {
+        if settings.port != 0 || choosesPort {
             listeners = try Listener.tcp(
                 addresses: settings.bind, port: UInt16(settings.port),
                 backlog: Int32(settings.tcpBacklog),

@@ -35,10 +35,11 @@ def run(server: Server, session: transcript.Session, protocol: int, split: bool)
                 connection.protocol = 3 if reply.kind == "%" else 2
             elif name == b"RESET":
                 connection.protocol = 2
-            assert transcript.Expectation(line.expected).matches(reply, connection.protocol), (
-                f"{session.path.name}:{line.number} in RESP{protocol} on {server.name}: "
-                f"{render_command(line.command)[:300]}\n  expected: {line.expected[:2000]}\n"
-                f"  got:      {str(reply)[:2000]}")
+            if not transcript.Expectation(line.expected).matches(reply, connection.protocol):
+                pytest.fail(
+                    f"{session.path.name}:{line.number} in RESP{protocol} on {server.name}: "
+                    f"{render_command(line.command)[:300]}\n  expected: {line.expected[:2000]}\n"
+                    f"  got:      {str(reply)[:2000]}", pytrace=False)
     finally:
         for connection in connections.values():
             connection.close()
@@ -72,9 +73,10 @@ def test_transcripts_are_true_of_real_servers(oracle, request):
         for protocol in protocols(session):
             try:
                 run(server, session, protocol, split=False)
-            except AssertionError as problem:
+            except pytest.fail.Exception as problem:
                 wrong.append(str(problem))
-    assert not wrong, "\n".join(wrong)
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
 
 
 @pytest.mark.parametrize("text, wire, protocol", [

@@ -25,7 +25,7 @@ struct CommandTests {
     private static func groupName(_ token: Token, _ file: SourceFile) -> String? {
         let line = file.tokens.filter { $0.line == token.line }.map(\.text)
         guard let end = line.firstIndex(where: { $0 == "=" || $0 == "{" }), end > 0,
-            line[end - 1] == "CommandGroup",
+            line[end - 1] == "CommandGroup", !line.contains("private"),
             let keyword = line.firstIndex(where: { ["let", "var", "func"].contains($0) })
         else { return nil }
         return line[keyword + 1]

@@ -63,6 +63,11 @@ package struct KeySpec: Sendable {
         KeySpec(first: index, find: .range(last: 0, step: 1), flags: flags)
     }
 
+    /// Two keys, at argument `index` and the next.
+    package static func pair(at index: Int, _ flags: KeyFlags) -> KeySpec {
+        KeySpec(first: index, find: .range(last: 1, step: 1), flags: flags)
+    }
+
     /// Keys from argument `first` to the end, every `step` arguments; `but` last ones are no keys.
     package static func rest(
         from first: Int = 1, step: Int = 1, but: Int = 0, _ flags: KeyFlags

@@ -5,6 +5,9 @@ package enum EngineCommands {
     package static var groups: [CommandGroup] {
         [
             .authentication,
+            .bitField,
+            .bitRead,
+            .bitWrite,
             .client,
             .connection,
             .databases,
@@ -14,6 +17,8 @@ package enum EngineCommands {
             .keyRemoval,
             .keyScanning,
             .stringChange,
+            .stringComparison,
+            .stringConditional,
             .stringCounters,
             .stringRead,
             .stringSet,

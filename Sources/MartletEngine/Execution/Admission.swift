@@ -131,7 +131,27 @@ extension Executor {
 
     private mutating func rejected(_ number: Int, _ error: CommandError) -> FollowUp {
         statistics.countFailure(number, wasRejected: true)
+        let session = unsafe call.session
+        if unsafe call.commands.all[number].name == "EXEC",
+            unsafe session.pointee.gate.contains(.inTransaction)
+        {
+            return abortTransaction(error)
+        }
         return reject(error)
+    }
+
+    /// An EXEC that is refused ends its transaction, whatever the reason.
+    private mutating func abortTransaction(_ error: CommandError) -> FollowUp {
+        var reason = ReplyWriter()
+        error.write(to: &reason, detail: call.errorDetail.view)
+        let text = reason.buffer.view
+        // Of `-ERR text` the text, without the line's end.
+        let begin = (text.firstIndex(of: UInt8(ascii: " ")) ?? 0) + 1
+        call.errorDetail.removeAll()
+        call.errorDetail.append("EXECABORT Transaction discarded because of: ")
+        call.errorDetail.append(text.slice(begin, max(begin, text.count - 2)))
+        endTransaction()
+        return reject(.detailed)
     }
 
     /// The hash of the first key: a subcommand's stands elsewhere than its container's.

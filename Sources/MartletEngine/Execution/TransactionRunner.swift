@@ -137,7 +137,7 @@ extension Executor {
     }
 
     /// EXEC and DISCARD end the transaction and forget what was watched.
-    private mutating func endTransaction() {
+    mutating func endTransaction() {
         let session = unsafe call.session
         unsafe session.pointee.endTransaction()
         unsafe call.state.unwatch(session)

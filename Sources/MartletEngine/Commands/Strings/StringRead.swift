@@ -118,14 +118,16 @@ private func getAndExpire(_ call: inout Call) throws(CommandError) -> Effect {
         kind = next
     }
     let persists = kind == .bare
-    let deadline = try option?.deadline(&call)
 
     guard let entry = call.keyspace.read(key) else {
         call.reply.null()
         return .none
     }
     let hadExpiry = entry.expiryMilliseconds != nil
-    call.reply.bulk(try call.keyspace.string(of: entry))
+    let value = try call.keyspace.string(of: entry)
+    // A time out of range is an error of those only who have a key to set it on, as in Redis.
+    let deadline = try option?.deadline(&call)
+    call.reply.bulk(value)
     if let deadline {
         if deadline <= call.keyspace.nowMilliseconds {
             _ = call.keyspace.remove(key)

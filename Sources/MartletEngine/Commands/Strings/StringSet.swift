@@ -68,7 +68,7 @@ private func set(_ call: inout Call) throws(CommandError) -> Effect {
 }
 
 /// Under which condition SET writes, and what else it does.
-private struct SetOptions {
+struct SetOptions {
     enum Condition {
         case always
         case missing
@@ -82,6 +82,14 @@ private struct SetOptions {
     private(set) var condition = Condition.always
     private(set) var repliesOld = false
     private(set) var expiry = ExpiryChange.clear
+
+    /// No condition, no options.
+    init() {}
+
+    /// Reads a condition, if one stands next.
+    mutating func readCondition(_ arguments: inout Arguments) throws(CommandError) {
+        if let (_, found) = try Self.condition(reading: &arguments) { condition = found }
+    }
 
     init(reading call: inout Call) throws(CommandError) {
         // An option may be repeated, the last one counts; two different ones exclude each other.

@@ -131,12 +131,7 @@ extension Executor {
 
     private mutating func rejected(_ number: Int, _ error: CommandError) -> FollowUp {
         statistics.countFailure(number, wasRejected: true)
-        let session = unsafe call.session
-        if unsafe call.commands.all[number].name == "EXEC",
-            unsafe session.pointee.gate.contains(.inTransaction)
-        {
-            return abortTransaction(error)
-        }
+        if unsafe call.commands.all[number].name == "EXEC" { return abortTransaction(error) }
         return reject(error)
     }
 

@@ -249,7 +249,7 @@ struct RequestParser {
         var position = start
         var left = count
         while left > 0 {
-            guard position < end else { return lacks(left, position, position + left &* 6) }
+            guard position < end else { return lacks(left, position, position + 1) }
             let marker = unsafe base.load(fromByteOffset: position, as: UInt8.self)
             if marker != UInt8(ascii: "$") { return fail(.expectedBulk(marker)) }
             let argument = position
@@ -261,7 +261,7 @@ struct RequestParser {
             }
             // Not `bytes + 2`, which overflows where proto-max-bulk-len allows the greatest number.
             guard end &- position &- 2 >= bytes else {
-                return lacks(left, argument, position + 2 + (left - 1) &* 6, bytes)
+                return lacks(left, argument, position + 2, bytes)
             }
             let after = position &+ bytes
             if unsafe base.loadUnaligned(fromByteOffset: after, as: UInt16.self) != Self.lineEnd {
@@ -307,7 +307,7 @@ struct RequestParser {
         while left > 0 {
             let argument = position
             guard position < end else {
-                _ = lacks(left, argument, argument + left &* 6)
+                _ = lacks(left, argument, argument + 1)
                 return false
             }
             if unsafe base.load(fromByteOffset: position, as: UInt8.self) != UInt8(ascii: "$") {
@@ -321,7 +321,7 @@ struct RequestParser {
             }
             if bytes < 0 || bytes > limits.bulkBytesMax { return true }
             guard end &- position &- 2 >= bytes else {
-                _ = lacks(left, argument, position + 2 + (left - 1) &* 6, bytes)
+                _ = lacks(left, argument, position + 2, bytes)
                 return false
             }
             position &+= bytes

@@ -21,7 +21,7 @@ struct ShardSet {
     }
 
     /// Calls `body` for every member in ascending order.
-    func forEach(_ body: (Int) -> Void) {
+    func forEachShard(_ body: (Int) -> Void) {
         unsafe withUnsafeBytes(of: words) { bytes in
             for index in 0..<16 {
                 var word = unsafe bytes.load(fromByteOffset: index * 8, as: UInt64.self)
@@ -99,7 +99,7 @@ enum Router {
             keyspace.lock(shard).lock()
         case .several(let set):
             let pointer = keyspace.lockTable
-            set.forEach { pointer.lock($0).lock() }
+            set.forEachShard { pointer.lock($0).lock() }
         case .all:
             keyspace.lockAll()
         }
@@ -116,7 +116,7 @@ enum Router {
         case .one(let shard): keyspace.lock(shard).unlock()
         case .several(let set):
             let pointer = keyspace.lockTable
-            set.forEach { pointer.lock($0).unlock() }
+            set.forEachShard { pointer.lock($0).unlock() }
         case .all: keyspace.unlockAll()
         }
     }
@@ -128,7 +128,7 @@ enum Router {
         case .several(let set):
             let pointer = keyspace.lockTable
             var isClaimed = false
-            set.forEach { isClaimed = isClaimed || pointer.isClaimed($0) }
+            set.forEachShard { isClaimed = isClaimed || pointer.isClaimed($0) }
             return isClaimed
         case .all:
             for shard in 0..<keyspace.shardCount

@@ -202,9 +202,9 @@ package struct Entry: Equatable {
 }
 
 extension Entry {
-    /// The bytes of a string value, whatever its encoding.
+    /// The bytes of a string value, whatever its encoding. The decimal form of an integer is written
+    /// to `scratch`, which has at least 24 bytes.
     ///
-    /// - Parameter scratch: at least 24 bytes, where the decimal form of an integer is written.
     /// - Precondition: the entry is a string.
     @inline(__always)
     func stringBytes(scratch: UnsafeMutableRawBufferPointer) -> ByteView {

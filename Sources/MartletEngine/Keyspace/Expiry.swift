@@ -69,9 +69,7 @@ struct ExpiryIndex: ~Copyable {
     }
 
     /// The next entry whose deadline is at or before `nowMilliseconds`, or nil when there is none
-    /// or `steps` are used up. The caller removes it.
-    ///
-    /// - Parameter steps: how many entries may be moved or skipped; counted down.
+    /// or `steps` are used up: how many entries may be moved or skipped. The caller removes it.
     mutating func nextDue(
         _ slabs: borrowing Slabs, nowMilliseconds: Int64, steps: inout Int
     ) -> Entry? {

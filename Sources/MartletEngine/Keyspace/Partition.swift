@@ -42,7 +42,7 @@ struct Partition: ~Copyable {
 
     deinit {
         if heapCount > 0 {
-            table.forEach { entry in
+            table.forEachEntry { entry in
                 if entry.encoding == .heap { unsafe free(entry.heapString.address) }
             }
         }
@@ -57,11 +57,9 @@ struct Partition: ~Copyable {
 
     // MARK: Strings
 
-    /// Sets `key` to a string, whatever it was.
+    /// Sets `key` to a string, whatever it was. `slot` is where the key stands now, or nil when it
+    /// is new; `epoch` is the snapshot epoch that new entries carry.
     ///
-    /// - Parameters:
-    ///   - slot: where the key stands now, or nil when it is new.
-    ///   - epoch: the snapshot epoch that new entries carry.
     /// - Returns: the entry, or nil when there is no memory for the value; then nothing changed.
     /// - Complexity: O(value).
     @inline(__always)
@@ -173,9 +171,8 @@ struct Partition: ~Copyable {
         }
     }
 
-    /// Gives `key` a new entry, in place of the one at `slot` if there is one.
-    ///
-    /// - Parameter fill: writes the value region of the new entry.
+    /// Gives `key` a new entry, in place of the one at `slot` if there is one; `fill` writes the
+    /// value region of the new entry.
     @inline(__always)
     private mutating func replace(
         _ key: Key, at slot: Slot?, kind: ValueKind, encoding: ValueEncoding, valueBytes: Int,
@@ -412,7 +409,7 @@ struct Partition: ~Copyable {
         var withExpiry = 0
         var objects = 0
         var heap = 0
-        table.forEach { entry in
+        table.forEachEntry { entry in
             if entry.header.hasExpiry { withExpiry += 1 }
             if entry.encoding == .heap { heap += 1 }
             objects += Slabs.allocationBytes(entry.allocationBytes)

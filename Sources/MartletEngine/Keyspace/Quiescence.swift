@@ -95,9 +95,8 @@ final class Quiescence: @unchecked Sendable {
         if waiting.load(ordering: .relaxed) > 0 { collect() }
     }
 
-    /// Frees `block`, which came from malloc or `allocate`, when no loop can still read it.
-    ///
-    /// - Parameter isPaged: it came from the segment pool instead.
+    /// Frees `block`, which came from malloc or `allocate`, or from the segment pool when `isPaged`,
+    /// as soon as no loop can still read it.
     func retire(_ block: UnsafeMutableRawPointer, isPaged: Bool = false) {
         let now = epoch.add(1, ordering: .sequentiallyConsistent).oldValue
         lock.lock()

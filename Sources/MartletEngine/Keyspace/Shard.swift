@@ -115,7 +115,7 @@ package struct Keyspace: ~Copyable {
     /// The shard's number is made of hash bits 8 ..< 18.
     static let shardCountMax = 1024
 
-    /// - Parameter shardCount: a power of two, at most `shardCountMax`.
+    /// `shardCount` is a power of two, at most `shardCountMax`.
     init(shardCount: Int, databaseCount: Int, hashKey: HashKey) {
         precondition(shardCount > 0 && shardCount & (shardCount - 1) == 0, "a power of two")
         precondition(shardCount <= Self.shardCountMax, "as many shards as hash bits tell apart")

@@ -443,7 +443,7 @@ struct Table: ~Copyable {
     }
 
     /// Calls `body` for every entry, in no particular order; `body` does not change the table.
-    func forEach(_ body: (Entry) -> Void) {
+    func forEachEntry(_ body: (Entry) -> Void) {
         forEachSegment { segment in
             segment.forEachSlot { _, word in body(Slot.entry(word)) }
         }

@@ -27,9 +27,7 @@ extension CommandError {
         }
     }
 
-    /// Writes the error as a reply.
-    ///
-    /// - Parameter detail: the text of a `.detailed` error.
+    /// Writes the error as a reply; `detail` is the text of a `.detailed` one.
     func write(to reply: inout ReplyWriter, detail: ByteView) {
         guard let text else {
             reply.error(detail)

@@ -50,9 +50,8 @@ private struct FieldOperation {
         return Int64(bitPattern: bits | UInt64.max << UInt64(width))
     }
 
-    /// `value` brought into the field's range, or nil when that is refused.
-    ///
-    /// - Parameter overflowed: whether the true value, beyond 64 bits, was above (true) or below.
+    /// `value` brought into the field's range, or nil when that is refused; `overflowed` tells whether
+    /// the true value, beyond 64 bits, was above (true) or below.
     func fitted(_ value: Int64, overflowed: Bool?) -> Int64? {
         // All ones of the width, the sign bit left out: 63 bits at most.
         let ones = UInt64.max >> UInt64(64 - width + (isSigned ? 1 : 0))

@@ -5,7 +5,6 @@
 //
 //  Raw memory: nothing here is owned. The keyspace outlives the executor, whose loop lends
 //  effects, counters and 128 bytes of scratch; entries are followed under their shard's lock only.
-//  Bytes lent for writing check every index against their count.
 
 import MartletBase
 
@@ -347,36 +346,4 @@ package struct KeyAccess {
 
     /// Databases there are.
     package var databaseCount: Int { unsafe keyspace.pointee.databaseCount }
-}
-
-/// Bytes lent to be changed in place; every access is checked.
-@safe
-package struct MutableBytes {
-    private let address: UnsafeMutableRawPointer
-    package let count: Int
-
-    init(_ address: UnsafeMutableRawPointer, count: Int) {
-        unsafe self.address = address
-        self.count = count
-    }
-
-    package subscript(index: Int) -> UInt8 {
-        get {
-            precondition(index >= 0 && index < count, "index inside the bytes")
-            return unsafe address.load(fromByteOffset: index, as: UInt8.self)
-        }
-        nonmutating set {
-            precondition(index >= 0 && index < count, "index inside the bytes")
-            unsafe address.storeBytes(of: newValue, toByteOffset: index, as: UInt8.self)
-        }
-    }
-
-    /// Copies `bytes` to `offset`.
-    package func replace(at offset: Int, with bytes: ByteView) {
-        precondition(offset >= 0 && bytes.count <= count - offset, "the copy fits")
-        unsafe (address + offset).copyMemory(from: bytes.address, byteCount: bytes.count)
-    }
-
-    /// The bytes, to read.
-    package var view: ByteView { unsafe ByteView(address, count: count) }
 }

@@ -2,6 +2,9 @@
 //
 //  The classic table (Wagner and Fischer 1974) of (m + 1) * (n + 1) lengths; its size is checked before
 //  it is allocated. Walked backward it yields the subsequence and its ranges, the last first.
+//
+//  Raw memory: the table is allocated for one command and freed with it. Rows and columns are counted
+//  from the strings it was made for.
 
 import Glibc
 import MartletBase

@@ -163,7 +163,7 @@ package struct KeyAccess {
     /// Sets a key to a string, whatever it was.
     @inline(__always)
     package func setString(
-        _ key: Key, _ value: ByteView, expiry: ExpiryChange
+        _ key: Key, _ value: ByteView, expiry: ExpiryChange, asText: Bool = false
     ) throws(CommandError) {
         let shard = unsafe shard(key)
         let partition = unsafe shard.pointee.makePartition(
@@ -176,8 +176,16 @@ package struct KeyAccess {
         }
         let entry = unsafe partition.pointee.setString(
             key, value, at: slot, expiry: expiry, access: accessClock, epoch: shard.pointee.epoch,
-            nowMilliseconds: now)
+            nowMilliseconds: now, asText: asText)
         if entry == nil { throw .outOfMemory }
+    }
+
+    /// Sets a key to bytes that were computed: OBJECT ENCODING says `raw`, whatever they spell.
+    package func setComputed(_ key: Key, _ value: ByteView) throws(CommandError) {
+        try setString(key, value, expiry: .clear, asText: true)
+        if let entry = find(key), entry.encoding == .inline {
+            entry.header.bits |= EntryHeader.isModifiedBit
+        }
     }
 
     /// Sets a key to the decimal form of an integer.
@@ -303,7 +311,7 @@ package struct KeyAccess {
         case .integer:
             try target.setInteger(destination, entry.integer, expiry: expiry)
         case .inline:
-            try target.setString(destination, entry.inlineValue, expiry: expiry)
+            try target.setString(destination, entry.inlineValue, expiry: expiry, asText: true)
         case .heap where keepsSource:
             try target.setString(destination, entry.heapString.view, expiry: expiry)
         case .heap:

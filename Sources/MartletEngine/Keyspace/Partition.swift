@@ -58,16 +58,17 @@ struct Partition: ~Copyable {
     // MARK: Strings
 
     /// Sets `key` to a string, whatever it was. `slot` is where the key stands now, or nil when it
-    /// is new; `epoch` is the snapshot epoch that new entries carry.
+    /// is new; `epoch` is the snapshot epoch that new entries carry; with `asText`, bytes that spell
+    /// an integer are not stored as one.
     ///
     /// - Returns: the entry, or nil when there is no memory for the value; then nothing changed.
     /// - Complexity: O(value).
     @inline(__always)
     mutating func setString(
         _ key: Key, _ value: ByteView, at slot: Slot?, expiry change: ExpiryChange,
-        access: UInt32, epoch: UInt8, nowMilliseconds: Int64
+        access: UInt32, epoch: UInt8, nowMilliseconds: Int64, asText: Bool = false
     ) -> Entry? {
-        if value.count <= 20, let integer = value.parseInteger() {
+        if value.count <= 20, !asText, let integer = value.parseInteger() {
             return setInteger(
                 key, integer, at: slot, expiry: change, access: access, epoch: epoch,
                 nowMilliseconds: nowMilliseconds)

@@ -74,6 +74,7 @@ private func readOperations(
 ) throws(CommandError) -> [FieldOperation] {
     var operations: [FieldOperation] = []
     var overflow = Overflow.wrap
+    var writes = false
     while !call.arguments.isAtEnd {
         if call.arguments.skip("overflow") {
             if call.arguments.skip("wrap") {
@@ -101,12 +102,13 @@ private func readOperations(
         if !isGet {
             let value = try call.arguments.integer()
             kind = isSet ? .set(value) : .increment(value)
-            if isReadOnly { throw .invalid("BITFIELD_RO only supports the GET subcommand") }
+            writes = true
         }
         operations.append(
             FieldOperation(
                 kind: kind, isSigned: isSigned, width: width, offset: offset, overflow: overflow))
     }
+    if writes && isReadOnly { throw .invalid("BITFIELD_RO only supports the GET subcommand") }
     return operations
 }
 

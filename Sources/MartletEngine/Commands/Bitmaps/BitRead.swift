@@ -42,7 +42,6 @@ private func getBit(_ call: inout Call) throws(CommandError) -> Effect {
 
 /// Brings a range as clients give it, negative from the end, inside `0 ..< length`; nil when empty.
 private func clamped(_ start: Int64, _ end: Int64, _ length: Int64) -> (Int, Int)? {
-    if start < 0 && end < 0 && start > end { return nil }
     var start = start
     var end = end
     if start < 0 { start = max(0, start &+ length) }
@@ -71,7 +70,9 @@ private func bitCount(_ call: inout Call) throws(CommandError) -> Effect {
         isInBits = try readUnit(&call.arguments)
         if !call.arguments.isAtEnd { throw .syntax }
     }
-    guard let value = try call.keyspace.readString(key),
+    // BITPOS has no such rule: there both ends are brought to the first bit.
+    let isReversed = start < 0 && end < 0 && start > end
+    guard let value = try call.keyspace.readString(key), !isReversed,
         let (first, last) = clamped(start, end, Int64(value.count) * (isInBits ? 8 : 1))
     else {
         call.reply.integer(0)

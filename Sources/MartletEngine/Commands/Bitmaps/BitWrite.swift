@@ -135,7 +135,7 @@ private func bitOperation(_ call: inout Call) throws(CommandError) -> Effect {
             })
     }
     do {
-        try call.keyspace.setString(destination, result.view, expiry: .clear)
+        try call.keyspace.setComputed(destination, result.view)
     } catch {
         call.reply.buffer.truncate(to: call.reply.buffer.count - replyBytes(length))
         throw error

@@ -76,7 +76,12 @@ private struct ExpireCondition {
             } else if call.arguments.skip("lt") {
                 onlyEarlier = true
             } else {
-                throw call.error("ERR Unsupported option \(try call.arguments.next().string)")
+                let option = try call.arguments.next()
+                call.errorDetail.removeAll()
+                call.errorDetail.append("ERR Unsupported option ")
+                // Up to a zero byte, as Redis prints it.
+                call.errorDetail.append(option.slice(0, option.firstIndex(of: 0) ?? option.count))
+                throw .detailed
             }
         }
         if onlyWithout && (onlyWith || onlyLater || onlyEarlier) {
@@ -101,8 +106,10 @@ private func expire(
     _ call: inout Call, unit: Int64, isRelative: Bool
 ) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
-    let time = try call.arguments.integer()
+    let text = try call.arguments.next()
+    // The options are looked at first, as in Redis.
     let condition = try ExpireCondition(reading: &call)
+    guard let time = text.parseInteger() else { throw .notInteger }
     let now = call.keyspace.nowMilliseconds
     let (scaled, isTooBig) = time.multipliedReportingOverflow(by: unit)
     let (deadline, isTooLate) = scaled.addingReportingOverflow(isRelative ? now : 0)

@@ -65,10 +65,12 @@ private func deleteIfEqual(_ call: inout Call) throws(CommandError) -> Effect {
 }
 
 private func setManyWithExpiry(_ call: inout Call) throws(CommandError) -> Effect {
-    let count = try call.arguments.integer(.invalid("invalid numkeys value"))
-    guard count > 0, count <= Int64(Int32.max) else { throw .invalid("invalid numkeys value") }
+    let count = try call.arguments.integer(.invalid("invalid numkeys value or out of range"))
+    guard count > 0, count <= Int64(Int32.max) else {
+        throw .invalid("invalid numkeys value or out of range")
+    }
     guard count <= Int64(call.arguments.remaining / 2) else {
-        throw .invalid("wrong number of key-value pairs")
+        throw .syntax
     }
     let first = call.arguments.position
     call.arguments.position += Int(count) * 2

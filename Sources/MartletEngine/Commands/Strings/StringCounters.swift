@@ -77,7 +77,7 @@ private func addFloat(_ call: inout Call) throws(CommandError) -> Effect {
     }
     var text = ByteBuffer()
     text.append(longDouble: sum)
-    try call.keyspace.setString(key, text.view, expiry: .keep)
+    try call.keyspace.setString(key, text.view, expiry: .keep, asText: true)
     call.reply.bulk(text.view)
     return .changed(.incrbyfloat)
 }

@@ -165,6 +165,7 @@ private func runBitField(_ call: inout Call, isReadOnly: Bool) throws(CommandErr
     }
     var replies: [Int64?] = []
     var changes = 0
+    let length = call.keyspace.find(key).map { $0.kind == .string ? $0.stringLength : 0 } ?? 0
     try call.keyspace.changeString(key, length: writeEnd) { bytes in
         for operation in operations {
             let bits = Bitmap.field(bytes.view, at: operation.offset, width: operation.width)
@@ -191,7 +192,8 @@ private func runBitField(_ call: inout Call, isReadOnly: Bool) throws(CommandErr
             }
             Bitmap.setField(
                 bytes, at: operation.offset, width: operation.width, UInt64(bitPattern: new))
-            changes += 1
+            // A value that stood there already is no change, unless the string grew for it.
+            if new != old || writeEnd > length { changes += 1 }
             replies.append(reply)
         }
     }

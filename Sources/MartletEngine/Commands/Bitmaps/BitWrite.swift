@@ -26,12 +26,14 @@ private func setBit(_ call: inout Call) throws(CommandError) -> Effect {
     let bit = try call.arguments.integer(.invalid("bit is not an integer or out of range"))
     guard bit == 0 || bit == 1 else { throw .invalid("bit is not an integer or out of range") }
     var old = false
+    let length = call.keyspace.find(key).map { $0.kind == .string ? $0.stringLength : 0 } ?? 0
     try call.keyspace.changeString(key, length: offset / 8 + 1) { bytes in
         old = Bitmap.isSet(bytes.view, offset)
         Bitmap.setField(bytes, at: offset, width: 1, UInt64(bit))
     }
     call.reply.integer(old ? 1 : 0)
-    return .changed(.setbit)
+    // A bit that had its value already is no change, unless the string grew for it.
+    return old == (bit == 1) && offset / 8 < length ? .none : .changed(.setbit)
 }
 
 private enum BitOperation {

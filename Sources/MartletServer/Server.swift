@@ -48,6 +48,17 @@ public final class Server {
         state.settings.bulkBytesMax.store(settings.bulkBytesMax, ordering: .relaxed)
         settings.password.withView { state.password.set($0) }
         state.closeClient.function = { context.connections.close($0.id, afterFlush: false) }
+        state.beganMonitoring.function = { [unowned state] record in
+            guard let connection = context.connections.connection(record.id) else { return }
+            context.monitors.add(connection, state)
+        }
+        state.endedMonitoring.function = { [unowned state] record in
+            guard let connection = context.connections.connection(record.id) else { return }
+            context.monitors.remove(connection, state)
+        }
+        state.monitorFeed.function = { [unowned state] line in
+            context.monitors.post(line, wallMicroseconds: state.clock.wallMicroseconds())
+        }
         context.clientMemory.bytesMax.store(
             settings.clientMemoryBytesMax(systemBytes: launch.host.memoryBytes) ?? Int.max,
             ordering: .relaxed)

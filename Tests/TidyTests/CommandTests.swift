@@ -31,6 +31,26 @@ struct CommandTests {
         return line[keyword + 1]
     }
 
+    @Test func `a syntax agrees with arity and keys`() throws {
+        for command in try Self.commands().all where command.subcommands.isEmpty {
+            let syntax = CommandSyntax(command)
+            let counts = syntax.wordCounts
+            let fixed = command.parent == nil ? 1 : 2
+            switch command.arity {
+            case .exactly(let count):
+                #expect(counts.fewest + fixed == count, "\(command.fullName) takes \(count)")
+                #expect(counts.most == counts.fewest, "\(command.fullName) takes \(count)")
+            case .atLeast(let count):
+                #expect(
+                    counts.fewest + fixed == count, "\(command.fullName) takes \(count) or more")
+            }
+            let keys = Set(syntax.arguments().flatMap(\.flattened).compactMap(\.keySpec))
+            #expect(
+                keys == Set(command.keys.indices),
+                "\(command.fullName): which arguments are keys, by syntax and by specification?")
+        }
+    }
+
     @Test func `the README lists the declared commands`() throws {
         let readme = try #require(Repository.text(of: "README.md"))
         let start = try #require(readme.range(of: "<!-- commands -->\n"))
@@ -39,13 +59,16 @@ struct CommandTests {
         #expect(readme[start.upperBound..<end.lowerBound] == table)
     }
 
-    /// A row for each group, its commands in order; a container with its subcommands.
-    private static func table() throws -> String {
+    /// All commands of a server.
+    private static func commands() throws -> CommandTable {
         let context = ServerContext(
             configuration: try Configuration(lines: []), log: Log(), clientsMax: 1)
-        let commands = CommandTable(
-            groups: EngineCommands.groups + Administration.groups(context)
-        ).topLevel
+        return CommandTable(groups: EngineCommands.groups + Administration.groups(context))
+    }
+
+    /// A row for each group, its commands in order; a container with its subcommands.
+    private static func table() throws -> String {
+        let commands = try commands().topLevel
         var rows: [String: [String]] = [:]
         for command in commands {
             var name = "`\(command.name)`"

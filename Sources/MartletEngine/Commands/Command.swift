@@ -57,6 +57,20 @@ package struct KeySpec: Sendable {
     package var first: Int
     package var find: Find
     package var flags: KeyFlags
+    /// What COMMAND INFO adds in words.
+    package var notes: String?
+
+    package init(first: Int, find: Find, flags: KeyFlags, notes: String? = nil) {
+        self.first = first
+        self.find = find
+        self.flags = flags
+        self.notes = notes
+    }
+
+    /// The same specification with a note.
+    package func noting(_ text: String) -> KeySpec {
+        KeySpec(first: first, find: find, flags: flags, notes: text)
+    }
 
     /// One key at argument `index`.
     package static func one(at index: Int = 1, _ flags: KeyFlags) -> KeySpec {
@@ -114,8 +128,6 @@ package struct Traits: OptionSet, Sendable {
     package static let onlySentinel = Traits(rawValue: 1 << 16)
     package static let asking = Traits(rawValue: 1 << 17)
     package static let noMandatoryKeys = Traits(rawValue: 1 << 18)
-    package static let protected = Traits(rawValue: 1 << 19)
-    package static let touchesArbitraryKeys = Traits(rawValue: 1 << 20)
 
     /// Ours: runs with all shards held.
     package static let allShards = Traits(rawValue: 1 << 24)
@@ -173,6 +185,8 @@ package final class Command: @unchecked Sendable {
     package let awaited: [String]
     /// Since when the command is discouraged, and in favour of what.
     package let deprecated: Deprecation?
+    /// What this very request does to its keys, if the specifications have `.variable` flags.
+    package let keyFlags: (@Sendable (Arguments) -> KeyFlags)?
     /// What Redis' COMMAND INFO lists as tips.
     package let tips: [String]
     let run: Handler
@@ -185,7 +199,8 @@ package final class Command: @unchecked Sendable {
         _ name: String, since: String, group: DocumentationGroup, syntax: String = "",
         summary: String, complexity: String = "O(1)", arity: Arity, keys: [KeySpec] = [],
         access: Access = .none, traits: Traits = [], acl: [Category] = [], tips: [String] = [],
-        deprecated: Deprecation? = nil, subcommands: [Command] = [], awaited: [String] = [],
+        keyFlags: (@Sendable (Arguments) -> KeyFlags)? = nil, deprecated: Deprecation? = nil,
+        subcommands: [Command] = [], awaited: [String] = [],
         run: @escaping Handler
     ) {
         self.name = name
@@ -200,6 +215,7 @@ package final class Command: @unchecked Sendable {
         self.traits = traits
         self.acl = acl
         self.tips = tips
+        self.keyFlags = keyFlags
         self.deprecated = deprecated
         self.subcommands = subcommands
         self.awaited = awaited

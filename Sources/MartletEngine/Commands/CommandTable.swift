@@ -50,7 +50,7 @@ package final class CommandTable: @unchecked Sendable {
 
     /// By number; subcommands included.
     package let all: [Command]
-    /// Top-level commands in order of name.
+    /// Top-level commands in order of name, without those that were taken away.
     package let topLevel: [Command]
     let rows: UnsafeMutablePointer<CommandRow>
     private let index: UnsafeMutablePointer<CommandLookup.Row>
@@ -72,7 +72,8 @@ package final class CommandTable: @unchecked Sendable {
             }
         }
         self.all = all
-        self.topLevel = topLevel.sorted { $0.name < $1.name }
+        self.topLevel = topLevel.filter { renames[$0.name.lowercased()] != "" }
+            .sorted { $0.name < $1.name }
         spelled = all.map { Array($0.name.lowercased().utf8) }
         unsafe rows = .allocate(capacity: all.count)
         for command in all {

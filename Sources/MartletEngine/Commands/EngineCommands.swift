@@ -9,6 +9,8 @@ package enum EngineCommands {
             .bitRead,
             .bitWrite,
             .client,
+            .introspection,
+            .monitoring,
             .connection,
             .databases,
             .keyExpiry,

@@ -112,15 +112,13 @@ extension Executor {
             return .none
         }
         if mustWait(command, conditions) { return .park }
-        if conditions.contains(.monitored) && !traits.contains(.skipMonitor) {
-            feedMonitors(command)
-        }
         if gate.contains(.noTouch) { call.keyspace.leavesNoTrace = true }
         defer { call.keyspace.leavesNoTrace = false }
         let before = call.reply.buffer.count
         unsafe call.session.pointee.record.lastCommand.store(number, ordering: .relaxed)
         let row = unsafe commands.rows + number
-        let followUp = unsafe run(number, row, subcommandHash(command, hash))
+        let followUp = unsafe run(
+            number, row, subcommandHash(command, hash), isMonitored: isMonitored(command))
         gate = unsafe call.session.pointee.gate
         // A parked command comes again, and is skipped then.
         if followUp != .park, !gate.isDisjoint(with: [.repliesOff, .skipNextReply, .skipArmed]) {
@@ -195,6 +193,15 @@ extension Executor {
         return (0..<call.arguments.count).map { call.arguments[$0].bytes }
     }
 
+    /// Whether somebody monitors and may see this command. Administration shows the keys of the
+    /// house: Redis keeps it from MONITOR too.
+    func isMonitored(_ command: Command) -> Bool {
+        unsafe call.state.conditions.contains(.monitored)
+            && command.traits.isDisjoint(with: [.skipMonitor, .admin])
+    }
+
+    /// Shows the current request to the monitors. Its shards are held still, so that the order of
+    /// lines is the order of execution.
     func feedMonitors(_ command: Command) {
         unsafe call.state.monitorFeed.call(
             MonitorLine(

@@ -334,10 +334,12 @@ package struct Executor: ~Copyable {
         return unsafe martlet_load_relaxed_64(call.session.pointee.killedWord) == 0
     }
 
-    /// Takes the locks of an admitted request and runs it.
+    /// Takes the locks of an admitted request and runs it. `isMonitored`, always false on the plain
+    /// way and so no cost there, shows it to the monitors before the locks are released.
     @inline(__always)
     mutating func run(
-        _ number: Int, _ row: UnsafeMutablePointer<CommandRow>, _ hash: UInt64
+        _ number: Int, _ row: UnsafeMutablePointer<CommandRow>, _ hash: UInt64,
+        isMonitored: Bool = false
     ) -> FollowUp {
         if unsafe row.pointee.shape == .one {
             let lock = unsafe keyspace.pointee.lock(keyspace.pointee.shardIndex(hash))
@@ -348,11 +350,11 @@ package struct Executor: ~Copyable {
                 lock.unlock()
                 return .park
             }
-            unsafe runHeld(row)
+            unsafe runHeld(row, isMonitored: isMonitored)
             lock.unlock()
         } else if unsafe row.pointee.shape == .none {
-            unsafe runHeld(row)
-        } else if !runRouted(number) {
+            unsafe runHeld(row, isMonitored: isMonitored)
+        } else if !runRouted(number, isMonitored: isMonitored) {
             return .park
         }
         let now = martlet_ticks()
@@ -368,7 +370,9 @@ package struct Executor: ~Copyable {
 
     /// Runs the handler; its locks are held.
     @inline(__always)
-    private mutating func runHeld(_ row: UnsafeMutablePointer<CommandRow>) {
+    private mutating func runHeld(
+        _ row: UnsafeMutablePointer<CommandRow>, isMonitored: Bool
+    ) {
         call.keyspace.sinks = unsafe EffectSinks(rawValue: martlet_load_relaxed_32(sinks))
         do {
             let effect = try unsafe row.pointee.run(&call)
@@ -376,12 +380,14 @@ package struct Executor: ~Copyable {
         } catch {
             fail(error)
         }
+        // EXEC has only begun: it is shown behind the commands it runs.
+        if isMonitored && call.followUp != .execute { feedMonitors(call.command) }
     }
 
     /// Runs a command of a transaction, whose locks are held.
-    mutating func runNested(_ number: Int) {
+    mutating func runNested(_ number: Int, isMonitored: Bool) {
         let row = unsafe rows + number
-        unsafe runHeld(row)
+        unsafe runHeld(row, isMonitored: isMonitored)
         let now = martlet_ticks()
         counts.count(number, ticks: now &- lastTicks)
         lastTicks = now
@@ -414,12 +420,12 @@ package struct Executor: ~Copyable {
 
     /// Runs a request that needs more than one lock, or locks itself.
     @inline(never)
-    private mutating func runRouted(_ number: Int) -> Bool {
+    private mutating func runRouted(_ number: Int, isMonitored: Bool) -> Bool {
         let command = unsafe call.commands.all[number]
         let row = unsafe rows + number
         let plan = plan(command, call.arguments)
         guard unsafe Router.lock(plan, keyspace.pointee) else { return false }
-        unsafe runHeld(row)
+        unsafe runHeld(row, isMonitored: isMonitored)
         unsafe Router.unlock(plan, keyspace.pointee)
         return true
     }

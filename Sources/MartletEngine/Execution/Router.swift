@@ -44,36 +44,6 @@ enum LockPlan {
 
 /// Works out and takes the locks of requests.
 enum Router {
-    /// Calls `body` with the number of every argument that is a key.
-    ///
-    /// Counts from the client are bounded by the arguments that are there: a request that claims
-    /// more keys has none, and its handler answers with the error.
-    package static func forEachKey(
-        _ specs: [KeySpec], _ arguments: Arguments, _ body: (Int, KeyFlags) -> Void
-    ) {
-        let count = arguments.count
-        for spec in specs {
-            guard spec.first < count else { continue }
-            switch spec.find {
-            case .range(let last, let step):
-                let end = last >= 0 ? spec.first + last : count + last
-                for index in stride(from: spec.first, through: min(end, count - 1), by: step) {
-                    body(index, spec.flags)
-                }
-            case .counted(let countAt, let firstKey, let step):
-                guard let claimed = arguments[spec.first + countAt].parseInteger(),
-                    claimed > 0, claimed <= Int64(count)
-                else { continue }
-                let first = spec.first + firstKey
-                let end = first + (Int(claimed) - 1) * step
-                guard end < count else { continue }
-                for index in stride(from: first, through: end, by: step) {
-                    body(index, spec.flags)
-                }
-            }
-        }
-    }
-
     /// The shards of all keys of a request.
     static func shards(
         _ command: Command, _ arguments: Arguments, _ keyspace: borrowing Keyspace,
@@ -82,7 +52,7 @@ enum Router {
         var found = set
         let hashKey = keyspace.hashKey
         let mask = keyspace.shardCount - 1
-        forEachKey(command.keys, arguments) { index, _ in
+        KeySpec.forEachKey(command.keys, arguments) { index, _ in
             found.insert(Int(truncatingIfNeeded: hashKey.hash(arguments[index]) >> 8) & mask)
         }
         set = found

@@ -38,6 +38,7 @@ extension Executor {
         if transaction.isAborted {
             call.reply.error("EXECABORT Transaction discarded because of previous errors.")
             statistics.countError(code: ByteView("EXECABORT"))
+            if isMonitored(call.command) { feedMonitors(call.command) }
             endTransaction()
             return .none
         }
@@ -52,6 +53,7 @@ extension Executor {
         }
         guard unsafe Router.lock(plan, call.state.keyspace.pointee) else { return .park }
         call.keyspace.sinks = unsafe call.state.sinks
+        let request = (number: call.commandNumber, arguments: call.arguments)
         if isTouched() {
             call.reply.nullArray()
         } else {
@@ -62,6 +64,9 @@ extension Executor {
             }
             call.isNested = false
         }
+        call.commandNumber = request.number
+        call.arguments = request.arguments
+        if isMonitored(call.command) { feedMonitors(call.command) }
         unwatchHeld(plan)
         unsafe Router.unlock(plan, call.state.keyspace.pointee)
         endTransaction()
@@ -128,12 +133,7 @@ extension Executor {
         call.commandNumber = queued.command
         call.arguments = unsafe arguments(queued, views)
         if command.parent != nil { call.arguments.position = 2 }
-        if unsafe call.state.conditions.contains(.monitored),
-            !command.traits.contains(.skipMonitor)
-        {
-            feedMonitors(command)
-        }
-        runNested(queued.command)
+        runNested(queued.command, isMonitored: isMonitored(command))
     }
 
     /// EXEC and DISCARD end the transaction and forget what was watched.

@@ -41,6 +41,16 @@ package struct Arguments {
         return unsafe views[index]
     }
 
+    /// The arguments from `index` on as a request of their own, `index` being its name.
+    ///
+    /// - Precondition: `index < count`.
+    package func suffix(from index: Int) -> Arguments {
+        precondition(index >= 0 && index < count, "a request has a name")
+        return unsafe Arguments(
+            views + index, count: count - index, firstKeyIndex: 0, firstKeyHash: 0,
+            hashKey: hashKey)
+    }
+
     /// How many arguments are still to be read.
     @inline(__always)
     package var remaining: Int { count &- position }

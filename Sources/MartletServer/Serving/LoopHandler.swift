@@ -149,9 +149,8 @@ final class LoopHandler: ConnectionHandler {
         let connection = unsafe client.pointee.connection
         let record = unsafe session.pointee.record
         unsafe self.context.state.unwatch(session)
-        if unsafe session.pointee.gate.contains(.monitor), self.context.monitors.remove(connection)
-        {
-            self.context.state.set(.monitored, false)
+        if unsafe session.pointee.gate.contains(.monitor) {
+            self.context.monitors.remove(connection, self.context.state)
         }
         self.context.state.clients.remove(record)
         self.context.connections.remove(record.id)

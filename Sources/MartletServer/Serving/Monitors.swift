@@ -11,25 +11,30 @@ package final class Monitors: @unchecked Sendable {
     // Unchecked: `connections` is touched under `lock` alone.
     private let lock = Mutex<[UInt64: ConnectionReference]>([:])
 
-    /// Adds a connection; true when it is the first.
-    func add(_ connection: ConnectionReference) -> Bool {
+    /// Adds a connection. The condition that commands read changes under the lock: a first and a last
+    /// monitor that meet must not leave it wrong.
+    func add(_ connection: ConnectionReference, _ state: EngineState) {
         lock.withLock { connections in
             connections[connection.id] = connection
-            return connections.count == 1
+            state.set(.monitored, true)
         }
     }
 
-    /// Removes a connection; true when none is left.
-    func remove(_ connection: ConnectionReference) -> Bool {
+    /// Removes a connection, if it monitors.
+    func remove(_ connection: ConnectionReference, _ state: EngineState) {
         lock.withLock { connections in
-            guard connections.removeValue(forKey: connection.id) != nil else { return false }
-            return connections.isEmpty
+            connections[connection.id] = nil
+            if connections.isEmpty { state.set(.monitored, false) }
         }
     }
 
     /// Posts a line to every monitor's loop.
-    func post(_ line: [UInt8]) {
+    func post(_ line: MonitorLine, wallMicroseconds: Int64) {
         let targets = lock.withLock { Array($0.values) }
+        if targets.isEmpty { return }
+        var text = ByteBuffer()
+        line.append(to: &text, wallMicroseconds: wallMicroseconds)
+        let line = text.view.bytes
         for target in targets {
             target.loop.post {
                 line.withView { target.append($0) }

@@ -17,8 +17,9 @@ extension CommandGroup {
             "HELLO", since: "6.0.0", group: .connection,
             syntax: "[protover [AUTH username password] [SETNAME clientname]]",
             summary: "Handshakes with the Redis server.", arity: .atLeast(1),
-            traits: [.fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch],
-            acl: [.connection], run: hello),
+            traits: [
+                .fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch, .secret,
+            ], acl: [.connection], run: hello),
     ]
 }
 

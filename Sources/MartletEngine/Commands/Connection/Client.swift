@@ -42,7 +42,7 @@ extension CommandGroup {
             traits: traits, acl: [.connection], tips: ["nondeterministic_output"], run: info),
         Command(
             "LIST", since: "2.4.0", group: .connection,
-            syntax: "[TYPE NORMAL | MASTER | REPLICA | PUBSUB] [ID client-id [client-id ...]]",
+            syntax: "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
             summary: "Lists open connections.",
             complexity: "O(N) where N is the number of client connections", arity: .atLeast(2),
             traits: adminTraits, acl: [.connection], tips: ["nondeterministic_output"], run: list),

@@ -13,9 +13,9 @@ extension CommandGroup {
     static let clientControl: [Command] = [
         Command(
             "KILL", since: "2.4.0", group: .connection,
-            syntax: "old-format | <[ID client-id] | [TYPE NORMAL | MASTER | REPLICA | PUBSUB] | "
-                + "[USER username] | [ADDR addr] | [LADDR laddr] | [SKIPME YES | NO] | "
-                + "[MAXAGE maxage]>",
+            syntax: "ip:port | <<ID client-id | "
+                + "TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB> | USER username | "
+                + "ADDR ip:port | LADDR ip:port | SKIPME <YES | NO> | MAXAGE maxage> ...>",
             summary: "Terminates open connections.",
             complexity: "O(N) where N is the number of client connections", arity: .atLeast(3),
             traits: traits, acl: [.connection], run: kill),

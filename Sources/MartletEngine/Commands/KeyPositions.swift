@@ -1,0 +1,51 @@
+//  Which arguments of a request are keys: for locking, COMMAND GETKEYS, and whoever else must know.
+
+import MartletBase
+
+extension KeySpec {
+    /// Calls `body` with the number of every argument that is a key.
+    ///
+    /// Counts from the client are bounded by the arguments that are there: a request that claims
+    /// more keys has none of that specification, and its handler answers with the error.
+    ///
+    /// - Parameters:
+    ///   - specs: of the command.
+    ///   - arguments: of the request.
+    ///   - body: gets the argument's number and what the command does to the key.
+    /// - Returns: false when a count is no number or claims more keys than there are arguments.
+    @discardableResult
+    package static func forEachKey(
+        _ specs: [KeySpec], _ arguments: Arguments, _ body: (Int, KeyFlags) -> Void
+    ) -> Bool {
+        let count = arguments.count
+        var isValid = true
+        for spec in specs {
+            guard spec.first < count else { continue }
+            switch spec.find {
+            case .range(let last, let step):
+                let end = last >= 0 ? spec.first + last : count + last
+                for index in stride(from: spec.first, through: min(end, count - 1), by: step) {
+                    body(index, spec.flags)
+                }
+            case .counted(let countAt, let firstKey, let step):
+                guard spec.first + countAt < count,
+                    let claimed = arguments[spec.first + countAt].parseInteger(),
+                    claimed >= 0, claimed <= Int64(count)
+                else {
+                    isValid = false
+                    continue
+                }
+                let first = spec.first + firstKey
+                let end = first + (Int(claimed) - 1) * step
+                guard end < count else {
+                    isValid = false
+                    continue
+                }
+                for index in stride(from: first, through: end, by: step) {
+                    body(index, spec.flags)
+                }
+            }
+        }
+        return isValid
+    }
+}

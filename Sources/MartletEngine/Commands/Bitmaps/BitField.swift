@@ -6,12 +6,16 @@ extension CommandGroup {
     static let bitField: CommandGroup = [
         Command(
             "BITFIELD", since: "3.2.0", group: .bitmap,
-            syntax: "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] "
-                + "<SET encoding offset value | INCRBY encoding offset increment> ...]",
+            syntax: "key [<GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] "
+                + "<SET encoding offset value | INCRBY encoding offset increment>> ...]",
             summary: "Performs arbitrary bitfield integer operations on strings.",
             complexity: "O(1) for each subcommand specified",
-            arity: .atLeast(2), keys: [.one(at: 1, [.readWrite, .access, .update, .variable])],
-            access: .write, traits: .growsMemory, acl: [.bitmap]
+            arity: .atLeast(2),
+            keys: [
+                .one(at: 1, [.readWrite, .access, .update, .variable])
+                    .noting("This command allows both access and modification of the key")
+            ],
+            access: .write, traits: .growsMemory, acl: [.bitmap], keyFlags: bitFieldKeyFlags
         ) { (call) throws(CommandError) in try runBitField(&call, isReadOnly: false) },
         Command(
             "BITFIELD_RO", since: "6.0.0", group: .bitmap,
@@ -22,6 +26,22 @@ extension CommandGroup {
             traits: .fast, acl: [.bitmap]
         ) { (call) throws(CommandError) in try runBitField(&call, isReadOnly: true) },
     ]
+}
+
+/// BITFIELD with GET alone writes nothing. What cannot be read as a subcommand counts as a write.
+private func bitFieldKeyFlags(_ arguments: Arguments) -> KeyFlags {
+    var index = 2
+    while index < arguments.count {
+        let word = arguments[index]
+        if word.equalsIgnoringCase("get") && index + 2 < arguments.count {
+            index += 3
+        } else if word.equalsIgnoringCase("overflow") && index + 1 < arguments.count {
+            index += 2
+        } else {
+            return [.readWrite, .access, .update]
+        }
+    }
+    return [.readOnly, .access]
 }
 
 private enum Overflow {

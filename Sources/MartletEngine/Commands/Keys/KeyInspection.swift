@@ -6,7 +6,7 @@ extension CommandGroup {
     static let keyInspection: CommandGroup = [
         Command(
             "OBJECT", since: "2.2.3", group: .generic,
-            summary: "A container for object introspection commands.", acl: [.keyspace],
+            summary: "A container for object introspection commands.",
             subcommands: [
                 objectCommand(
                     "ENCODING", "Returns the internal encoding of an object.", since: "2.2.3",

@@ -31,7 +31,7 @@ extension CommandGroup {
         Command(
             "MOVE", since: "1.0.0", group: .generic, syntax: "key db",
             summary: "Moves a key to another database.", arity: .exactly(3),
-            keys: [.one(at: 1, [.readWrite, .access, .delete])], access: .write, traits: .fast,
+            keys: [.one(at: 1, [.readWrite, .access, .update])], access: .write, traits: .fast,
             acl: [.keyspace], run: move),
     ]
 }

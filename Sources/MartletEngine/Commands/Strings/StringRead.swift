@@ -26,7 +26,8 @@ extension CommandGroup {
             summary: "Returns a substring from a string value.",
             complexity: "O(N) where N is the length of the returned string.",
             arity: .exactly(4), keys: [.one(at: 1, [.readOnly, .access])], access: .read,
-            acl: [.string], run: getRange),
+            acl: [.string], deprecated: Deprecation(since: "2.0.0", replacedBy: "`GETRANGE`"),
+            run: getRange),
         Command(
             "GETDEL", since: "6.2.0", group: .string, syntax: "key",
             summary: "Returns the string value of a key after deleting the key.",
@@ -37,7 +38,11 @@ extension CommandGroup {
             syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | "
                 + "PXAT unix-time-milliseconds | PERSIST]",
             summary: "Returns the string value of a key after setting its expiration time.",
-            arity: .atLeast(2), keys: [.one(at: 1, [.readWrite, .access, .update])],
+            arity: .atLeast(2),
+            keys: [
+                .one(at: 1, [.readWrite, .access, .update])
+                    .noting("RW and UPDATE because it changes the TTL")
+            ],
             access: .write, traits: .fast, acl: [.string], run: getAndExpire),
         Command(
             "DIGEST", since: "8.4.0", group: .string, syntax: "key",

@@ -17,32 +17,42 @@ extension CommandGroup {
             summary: "Sets the string value of a key, ignoring its type. The key is created if it "
                 + "doesn't exist.",
             arity: .atLeast(3),
-            keys: [.one(at: 1, [.readWrite, .access, .update, .insert, .variable])],
-            access: .write, traits: .growsMemory, acl: [.string], run: set),
+            keys: [
+                .one(at: 1, [.readWrite, .access, .update, .variable])
+                    .noting("RW and ACCESS due to the optional `GET` argument")
+            ],
+            access: .write, traits: .growsMemory, acl: [.string], keyFlags: setKeyFlags,
+            run: set),
         Command(
             "SETNX", since: "1.0.0", group: .string, syntax: "key value",
             summary: "Set the string value of a key only when the key doesn't exist.",
             arity: .exactly(3), keys: [.one(at: 1, [.overwrite, .insert])], access: .write,
-            traits: [.fast, .growsMemory], acl: [.string], run: setIfMissing),
+            traits: [.fast, .growsMemory], acl: [.string],
+            deprecated: Deprecation(since: "2.6.12", replacedBy: "`SET` with the `NX` argument"),
+            run: setIfMissing),
         Command(
             "SETEX", since: "2.0.0", group: .string, syntax: "key seconds value",
             summary: "Sets the string value and expiration time of a key. Creates the key if it "
                 + "doesn't exist.",
             arity: .exactly(4), keys: [.one(at: 1, [.overwrite, .update])], access: .write,
-            traits: .growsMemory, acl: [.string]
+            traits: .growsMemory, acl: [.string],
+            deprecated: Deprecation(since: "2.6.12", replacedBy: "`SET` with the `EX` argument")
         ) { (call) throws(CommandError) in try setWithExpiry(&call, .seconds) },
         Command(
             "PSETEX", since: "2.6.0", group: .string, syntax: "key milliseconds value",
             summary: "Sets both string value and expiration time in milliseconds of a key. The "
                 + "key is created if it doesn't exist.",
             arity: .exactly(4), keys: [.one(at: 1, [.overwrite, .update])], access: .write,
-            traits: .growsMemory, acl: [.string]
+            traits: .growsMemory, acl: [.string],
+            deprecated: Deprecation(since: "2.6.12", replacedBy: "`SET` with the `PX` argument")
         ) { (call) throws(CommandError) in try setWithExpiry(&call, .milliseconds) },
         Command(
             "GETSET", since: "1.0.0", group: .string, syntax: "key value",
             summary: "Returns the previous string value of a key after setting it to a new value.",
             arity: .exactly(3), keys: [.one(at: 1, [.readWrite, .access, .update])],
-            access: .write, traits: [.fast, .growsMemory], acl: [.string], run: getSet),
+            access: .write, traits: [.fast, .growsMemory], acl: [.string],
+            deprecated: Deprecation(since: "6.2.0", replacedBy: "`SET` with the `!GET` argument"),
+            run: getSet),
     ]
 }
 
@@ -54,6 +64,14 @@ private func get(_ call: inout Call) throws(CommandError) -> Effect {
         call.reply.null()
     }
     return .none
+}
+
+/// SET reads the key only if it is asked for the old value.
+private func setKeyFlags(_ arguments: Arguments) -> KeyFlags {
+    for index in 3..<max(3, arguments.count) where arguments[index].equalsIgnoringCase("get") {
+        return [.readWrite, .access, .update]
+    }
+    return [.overwrite, .update]
 }
 
 private func set(_ call: inout Call) throws(CommandError) -> Effect {

@@ -138,6 +138,13 @@ import Testing
             > COMMAND GETKEYS
             < (error) ERR wrong number of arguments for 'command|getkeys' command
             > COMMAND GETKEYSANDFLAGS get a  < [["a", [RO, access]]]
+            > COMMAND GETKEYSANDFLAGS mset a b c d
+            < [["a", [OW, update]], ["c", [OW, update]]]
+            > COMMAND GETKEYSANDFLAGS set a b  < [["a", [OW, update]]]
+            > COMMAND GETKEYSANDFLAGS set a b get  < [["a", [RW, access, update]]]
+            > COMMAND GETKEYSANDFLAGS bitfield a get u8 0 overflow sat  < [["a", [RO, access]]]
+            > COMMAND GETKEYSANDFLAGS bitfield a get u8 0 set u8 0 1
+            < [["a", [RW, access, update]]]
             > COMMAND GETKEYSANDFLAGS ping
             < (error) ERR The command has no key arguments
             """)

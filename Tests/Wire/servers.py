@@ -33,7 +33,8 @@ STOP_SECONDS_MAX = 10
 # which is its lock. Reports of that kind do not end a server either (exitcode=0).
 ALARM = re.compile(
     r"Fatal error|Program crashed|ThreadSanitizer: (?!Swift access race)|(Address|Leak)Sanitizer")
-SANITIZER_ENVIRONMENT = {"TSAN_OPTIONS": "exitcode=0", "SWIFT_BACKTRACE": "enable=no"}
+SANITIZER_ENVIRONMENT = {
+    "TSAN_OPTIONS": "exitcode=0", "ASAN_OPTIONS": "detect_leaks=0", "SWIFT_BACKTRACE": "enable=no"}
 # Long runs are cut to this share; a server under a sanitizer is many times slower.
 SHARE = float(os.environ.get("WIRE_SHARE", "1"))
 

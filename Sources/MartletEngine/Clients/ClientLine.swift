@@ -47,7 +47,6 @@ extension ClientRecord {
         if subscriptionCount > 0 { flags += "P" }
         if gate.contains(.inTransaction) { flags += "x" }
         if isWatchTouched { flags += "d" }
-        if isKilled { flags += "A" }
         if addresses.isUnixSocket { flags += "U" }
         if gate.contains(.noTouch) { flags += "T" }
         return flags.isEmpty ? "N" : flags

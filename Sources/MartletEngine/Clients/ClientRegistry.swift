@@ -136,17 +136,20 @@ package final class ClientRegistry: @unchecked Sendable {
         }
     }
 
-    /// All clients by ascending id.
+    /// All clients by ascending id. A killed one is gone for everybody, though its connection may
+    /// take a moment to close.
     package func all() -> [ClientRecord] {
         lock.lock()
         defer { lock.unlock() }
-        return records.values.sorted { $0.id < $1.id }
+        return records.values.filter { !$0.isKilled }.sorted { $0.id < $1.id }
     }
 
+    /// The client of that id, unless it was killed.
     package func record(_ id: Int64) -> ClientRecord? {
         lock.lock()
         defer { lock.unlock() }
-        return records[id]
+        guard let record = records[id], !record.isKilled else { return nil }
+        return record
     }
 
     /// Reads or changes a client's texts.

@@ -115,7 +115,7 @@ private func kill(_ call: inout Call) throws(CommandError) -> Effect {
     let clients = unsafe call.state.clients
     var killed: [ClientRecord] = []
     var killsCaller = false
-    for record in clients.all() where !record.isKilled {
+    for record in clients.all() {
         let isCaller = record === call.record
         if isCaller && filter.sparesCaller { continue }
         let user = clients.withTexts(record) { $0.user }

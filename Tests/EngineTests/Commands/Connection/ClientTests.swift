@@ -231,6 +231,7 @@ import Testing
         #expect(victim.isClosed)
         #expect(killer.run("GET", "k") == .bulk("before"))
         #expect(killer.run("CLIENT", "KILL", "ID", "2") == .integer(0))
+        #expect(killer.run("CLIENT", "LIST", "ID", "2") == .bulk(""))
     }
 
     @Test func `the old form kills by address and says so`() {

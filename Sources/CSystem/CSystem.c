@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,4 +116,22 @@ int martlet_long_double_format(const void *value16, char *buffer, size_t capacit
 int martlet_double_format_17g(double value, char *buffer, size_t capacity) {
     int length = snprintf(buffer, capacity, "%.17g", value);
     return length > 0 && (size_t)length < capacity ? length : 0;
+}
+
+struct martlet_malloc_use martlet_malloc_use(void) {
+    struct martlet_malloc_use use = {0, 0};
+#if defined(__GLIBC__)
+    struct mallinfo2 info = mallinfo2();
+    use.used = info.uordblks + info.hblkhd;
+    use.held = info.arena + info.hblkhd;
+#endif
+    return use;
+}
+
+int martlet_malloc_trim(void) {
+#if defined(__GLIBC__)
+    return malloc_trim(0);
+#else
+    return 0;
+#endif
 }

@@ -157,6 +157,17 @@ void martlet_long_double_from_integer(int64_t value, void *_Nonnull result16);
 // when it does not fit.
 int martlet_long_double_format(const void *_Nonnull value16, char *_Nonnull buffer, size_t capacity);
 
+// What malloc holds, in bytes: handed out to callers, and taken from the system for it. Zeros where
+// the C library does not tell.
+struct martlet_malloc_use {
+    size_t used;
+    size_t held;
+};
+struct martlet_malloc_use martlet_malloc_use(void);
+
+// Gives malloc's free pages back to the system; 1 when there were any.
+int martlet_malloc_trim(void);
+
 // printf's "%.17g" of a double: Swift's C import has no variadic functions.
 int martlet_double_format_17g(double value, char *_Nonnull buffer, size_t capacity);
 

@@ -29,12 +29,22 @@ package struct ServerConditions: OptionSet, Sendable {
     package static let shuttingDown = ServerConditions(rawValue: 1 << 4)
     /// Some claim on a shard is held.
     package static let claimed = ServerConditions(rawValue: 1 << 5)
+    /// More memory is used than `maxmemory` allows: commands that need more do not run.
+    package static let memoryFull = ServerConditions(rawValue: 1 << 6)
 }
 
 /// Settings that running commands obey, one atomic word each.
 package final class EngineSettings: Sendable {
+    /// Grows after each change, so that loops take it over with their next iteration.
+    package let version = Atomic<Int>(0)
     package let bulkBytesMax = Atomic<Int>(Limits.bulkBytesMax)
     package let slowlogMicroseconds = Atomic<Int64>(10_000)
+    /// How much of a request the slow log keeps.
+    package let notedArgumentsMax = Atomic<Int>(32)
+    package let notedArgumentBytesMax = Atomic<Int>(128)
+    /// Requests and replies from these sizes on are noted; a negative number notes none.
+    package let largeRequestBytes = Atomic<Int>(1 << 20)
+    package let largeReplyBytes = Atomic<Int>(1 << 20)
     package let latencyThresholdMilliseconds = Atomic<Int64>(0)
     package let tracksLatency = Atomic<Bool>(true)
     package let usesLFU = Atomic<Bool>(false)
@@ -75,8 +85,10 @@ package final class EngineState: @unchecked Sendable {
     package let endedMonitoring = SharedCallback1<ClientRecord>()
     /// Called for every command while some connection monitors, its shards still held.
     package let monitorFeed = SharedCallback1<MonitorLine>()
-    /// Called, after it ran, for a command that took longer than the slow log's threshold.
-    package let slowCommand = SharedCallback1<SlowCommand>()
+    /// Called before a command is refused for want of memory, to look again; no shard is held.
+    package let weighMemory = SharedCallback()
+    /// Called, after it ran, for a command that was slow or large.
+    package let notedCommand = SharedCallback1<NotedCommand>()
 
     package init(
         loops: Int, shardCount: Int, databases: Int, commandCount: Int, clock: Clock,
@@ -192,14 +204,22 @@ package struct MonitorLine {
     package let arguments: [[UInt8]]
 }
 
-/// A command that took long.
-package struct SlowCommand {
-    package let microseconds: Int64
+/// A command that was slow or large, for the logs of such commands.
+package struct NotedCommand {
+    package enum Reason: Sendable {
+        /// It took so many microseconds.
+        case duration(Int64)
+        case requestBytes(Int)
+        case replyBytes(Int)
+    }
+
+    package let reason: Reason
     package let record: ClientRecord
-    package let arguments: [[UInt8]]
     package let commandName: String
-    package let isSecret: Bool
-    package let skipsSlowlog: Bool
+    /// It is declared to be fast.
+    package let isFast: Bool
+    /// As much of the request as the settings allow, secrets left out.
+    package let arguments: [[UInt8]]
 }
 
 /// A function that is set once the server is wired and called from any loop.

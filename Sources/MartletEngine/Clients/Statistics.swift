@@ -20,6 +20,8 @@ package struct CommandStatistics: Sendable {
     /// How many calls took 2^index ticks or more, and less than twice that.
     package var histogram: [UInt64] = []
 
+    package init() {}
+
     static let rowBytes = 256
     static let histogramBuckets = 48
 }
@@ -114,6 +116,11 @@ package final class LoopStatistics: @unchecked Sendable {
 
     package subscript(counter: Counter) -> UInt64 {
         unsafe martlet_load_relaxed_64(counters + counter.rawValue * 8)
+    }
+
+    /// How often a command ran.
+    package func calls(_ number: Int) -> UInt64 {
+        unsafe martlet_load_relaxed_64(rows + number * CommandStatistics.rowBytes)
     }
 
     /// The statistics of a command.

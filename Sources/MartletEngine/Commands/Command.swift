@@ -189,6 +189,8 @@ package final class Command: @unchecked Sendable {
     package let keyFlags: (@Sendable (Arguments) -> KeyFlags)?
     /// What Redis' COMMAND INFO lists as tips.
     package let tips: [String]
+    /// Which arguments are secrets, by number; a command whose arguments all are has `.secret`.
+    package let secrets: (@Sendable (Arguments) -> [Int])?
     let run: Handler
     /// Its number in the table, given when the table is built.
     package internal(set) var number = 0
@@ -200,6 +202,7 @@ package final class Command: @unchecked Sendable {
         summary: String, complexity: String = "O(1)", arity: Arity, keys: [KeySpec] = [],
         access: Access = .none, traits: Traits = [], acl: [Category] = [], tips: [String] = [],
         keyFlags: (@Sendable (Arguments) -> KeyFlags)? = nil, deprecated: Deprecation? = nil,
+        secrets: (@Sendable (Arguments) -> [Int])? = nil,
         subcommands: [Command] = [], awaited: [String] = [],
         run: @escaping Handler
     ) {
@@ -217,6 +220,7 @@ package final class Command: @unchecked Sendable {
         self.tips = tips
         self.keyFlags = keyFlags
         self.deprecated = deprecated
+        self.secrets = secrets
         self.subcommands = subcommands
         self.awaited = awaited
         self.run = run

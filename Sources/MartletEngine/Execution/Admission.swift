@@ -99,6 +99,9 @@ extension Executor {
                 number, call.error("ERR Command not allowed inside a transaction"))
         }
         let conditions = unsafe call.state.conditions
+        if conditions.contains(.memoryFull) && needsMemory(command) && isMemoryFull() {
+            return refuseForMemory(number)
+        }
         if conditions.contains(.loading) && !traits.contains(.loading) {
             return rejected(
                 number, .coded("LOADING Redis is loading the dataset in memory"))
@@ -124,6 +127,36 @@ extension Executor {
         if followUp != .park, !gate.isDisjoint(with: [.repliesOff, .skipNextReply, .skipArmed]) {
             applyReplyMode(from: before)
         }
+        return followUp
+    }
+
+    /// Whether a command, or for EXEC one that is queued, may use more memory.
+    private func needsMemory(_ command: Command) -> Bool {
+        if command.traits.contains(.growsMemory) { return true }
+        guard command.name == "EXEC",
+            let transaction = unsafe call.session.pointee.transaction
+        else { return false }
+        return transaction.commands.contains { queued in
+            unsafe call.commands.all[queued.command].traits.contains(.growsMemory)
+        }
+    }
+
+    /// Memory is weighed ten times a second; what was freed since then counts at once.
+    private func isMemoryFull() -> Bool {
+        unsafe call.state.weighMemory.call()
+        return unsafe call.state.conditions.contains(.memoryFull)
+    }
+
+    private mutating func refuseForMemory(_ number: Int) -> FollowUp {
+        guard unsafe call.commands.all[number].name == "EXEC" else {
+            return rejected(number, .outOfMemory)
+        }
+        let error = call.error(
+            "EXECABORT Transaction discarded because of: OOM command not allowed when used memory "
+                + "> 'maxmemory'.")
+        let followUp = rejected(number, error)
+        unsafe call.session.pointee.endTransaction()
+        unsafe call.state.unwatch(call.session)
         return followUp
     }
 
@@ -185,12 +218,9 @@ extension Executor {
         }
     }
 
-    /// What MONITOR and the slow log may show of a request.
+    /// What MONITOR may show of a request.
     func shownArguments(_ command: Command) -> [[UInt8]] {
-        if command.traits.contains(.secret) {
-            return [Array(command.name.utf8), Array("(redacted)".utf8)]
-        }
-        return (0..<call.arguments.count).map { call.arguments[$0].bytes }
+        command.shown(call.arguments, countMax: .max, bytesMax: .max)
     }
 
     /// Whether somebody monitors and may see this command. Administration shows the keys of the

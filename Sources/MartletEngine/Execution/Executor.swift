@@ -51,6 +51,10 @@ package struct Executor: ~Copyable {
     private let sinks: UnsafeMutableRawPointer
     /// Ticks after which a command is looked at more closely.
     private var slowTicks: UInt64 = .max
+    /// The version of the settings taken over last.
+    private var settingsVersion = -1
+    /// Bytes of requests or replies of a batch from which on single ones are looked at.
+    private var notedBytes = Int.max
     private var ticksPerMillisecond: UInt64 = 1
     private var lastTicks: UInt64 = 0
     private let clock: Clock
@@ -72,6 +76,8 @@ package struct Executor: ~Copyable {
         var hash: UInt64
         /// The first key's home group, a hint for the second stage of the prefetch; nil for none.
         var group: UnsafeRawPointer?
+        /// Where its reply ends in the output, once it has run.
+        var replyEnd: Int
     }
 
     /// More would let the first entries fall out of the nearest cache before they are used.
@@ -136,16 +142,18 @@ package struct Executor: ~Copyable {
     /// Wall clock of this iteration.
     package var nowMilliseconds: Int64 { call.keyspace.nowMilliseconds }
 
-    private mutating func refreshTime() {
+    mutating func refreshTime() {
         let now = clock.wallMilliseconds()
         lastTicks = martlet_ticks()
-        if now == call.keyspace.nowMilliseconds { return }
+        let version = unsafe call.state.settings.version.load(ordering: .relaxed)
+        if now == call.keyspace.nowMilliseconds && version == settingsVersion { return }
+        settingsVersion = version
         call.keyspace.nowMilliseconds = now
         call.keyspace.accessClock = UInt32(truncatingIfNeeded: now / 1000) & 0xFF_FFFF
         refreshThresholds()
     }
 
-    /// Takes over changed settings, once a millisecond at most.
+    /// Takes over changed settings.
     private mutating func refreshThresholds() {
         let settings = unsafe call.state.settings
         ticksPerMillisecond = TickRate.perMillisecond
@@ -156,6 +164,7 @@ package struct Executor: ~Copyable {
         if slow >= 0 { threshold = min(threshold, Double(slow) * threshold / 1000) }
         if latency > 0 { threshold = min(threshold, Double(latency) * Double(ticksPerMillisecond)) }
         slowTicks = UInt64(threshold)
+        notedBytes = notedBytesMin()
     }
 
     // MARK: Serving
@@ -184,24 +193,31 @@ package struct Executor: ~Copyable {
             limits.isAuthenticated = unsafe !session.pointee.gate.contains(.unauthenticated)
             var parser = RequestParser(from: offset, limits)
             let count = parse(input, &parser, limits)
+            let repliesBegin = call.reply.buffer.count
+            var next = FollowUp.none
             var index = 0
-            while index < count {
-                let next = unsafe execute(batch[index])
-                if next != .none {
-                    let item = unsafe batch[index]
-                    store.removeAll()
-                    return Served(
-                        consumed: next == .park ? item.start : item.end, next: Self.next(next),
-                        bytesNeeded: 0)
-                }
-                if call.reply.buffer.count > Self.replyBytesBeforeYield {
-                    let item = unsafe batch[index]
-                    store.removeAll()
-                    return Served(consumed: item.end, next: .yield, bytesNeeded: 0)
-                }
+            while index < count && next == .none {
+                next = unsafe execute(batch[index])
+                unsafe batch[index].replyEnd = call.reply.buffer.count
                 index &+= 1
+                if call.reply.buffer.count > Self.replyBytesBeforeYield { break }
+            }
+            if parser.position &- offset >= notedBytes
+                || call.reply.buffer.count &- repliesBegin >= notedBytes
+            {
+                noteSizes(batchCount: index, repliesBegin: repliesBegin)
             }
             store.removeAll()
+            if next != .none {
+                let item = unsafe batch[index - 1]
+                return Served(
+                    consumed: next == .park ? item.start : item.end, next: Self.next(next),
+                    bytesNeeded: 0)
+            }
+            if call.reply.buffer.count > Self.replyBytesBeforeYield {
+                let end = unsafe index > 0 ? batch[index - 1].end : parser.position
+                return Served(consumed: end, next: .yield, bytesNeeded: 0)
+            }
             offset = parser.position
             if let failure = parser.failure { return refuse(failure, input) }
             if parser.bytesNeeded > 0 || offset == input.count {
@@ -236,6 +252,28 @@ package struct Executor: ~Copyable {
         return Served(consumed: input.count, next: .closeAfterReply, bytesNeeded: 0)
     }
 
+    /// Looks for large requests and replies among the first `batchCount` of the batch, which have run.
+    @inline(never)
+    private mutating func noteSizes(batchCount: Int, repliesBegin: Int) {
+        var replyBegin = repliesBegin
+        for index in 0..<batchCount {
+            let item = unsafe batch[index]
+            defer { replyBegin = item.replyEnd }
+            guard item.row >= 0 else { continue }
+            let arguments = arguments(item)
+            let commands = unsafe call.commands
+            var number = item.row
+            if !commands.all[number].subcommands.isEmpty && arguments.count > 1 {
+                number = commands.subcommand(number, arguments[1])
+            }
+            if number >= 0 {
+                noteSizes(
+                    commands.all[number], arguments, requestBytes: item.end - item.start,
+                    replyBytes: item.replyEnd - replyBegin)
+            }
+        }
+    }
+
     private static func next(_ followUp: FollowUp) -> Served.Next {
         switch followUp {
         case .none, .execute: .readOn
@@ -268,7 +306,7 @@ package struct Executor: ~Copyable {
             if number < -1 { number = unsafe call.commands.confirm(name, number) }
             unsafe batch[count] = BatchItem(
                 row: number, firstArgument: first, argumentCount: arguments, firstKey: 0,
-                start: start, end: parser.position, hash: 0, group: nil)
+                start: start, end: parser.position, hash: 0, group: nil, replyEnd: 0)
             let item = unsafe batch + count
             count &+= 1
             // An inline request's arguments stand in the store's one buffer for them.
@@ -306,14 +344,18 @@ package struct Executor: ~Copyable {
 
     // MARK: One request
 
+    @inline(__always)
+    private func arguments(_ item: BatchItem) -> Arguments {
+        unsafe Arguments(
+            store.views + item.firstArgument, count: item.argumentCount,
+            firstKeyIndex: item.firstKey, firstKeyHash: item.hash,
+            hashKey: keyspace.pointee.hashKey)
+    }
+
     /// Looks up, admits, locks, runs, publishes.
     @inline(__always)
     private mutating func execute(_ item: BatchItem) -> FollowUp {
-        let hashKey = unsafe keyspace.pointee.hashKey
-        unsafe call.arguments = Arguments(
-            store.views + item.firstArgument, count: item.argumentCount,
-            firstKeyIndex: item.firstKey,
-            firstKeyHash: item.hash, hashKey: hashKey)
+        call.arguments = arguments(item)
         guard item.row >= 0 else { return reject(unknown: true, row: -1) }
         let row = unsafe rows + item.row
         let isPlain = isPlain(unsafe row.pointee.isContainer)
@@ -389,8 +431,10 @@ package struct Executor: ~Copyable {
         let row = unsafe rows + number
         unsafe runHeld(row, isMonitored: isMonitored)
         let now = martlet_ticks()
-        counts.count(number, ticks: now &- lastTicks)
+        let ticks = now &- lastTicks
         lastTicks = now
+        counts.count(number, ticks: ticks)
+        if ticks >= slowTicks { noteSlowCommand(number, ticks: ticks) }
         // What a command wants beyond its reply, closing say, waits for the end of the transaction.
     }
 
@@ -439,19 +483,5 @@ package struct Executor: ~Copyable {
             unsafe Router.shards(command, arguments, keyspace.pointee, into: &set)
             return .several(set)
         }
-    }
-
-    @inline(never)
-    private mutating func noteSlowCommand(_ number: Int, ticks: UInt64) {
-        let state = unsafe call.state
-        let microseconds = Int64(Double(ticks) * 1000 / Double(ticksPerMillisecond))
-        state.slowCommand.call(
-            SlowCommand(
-                microseconds: microseconds, record: unsafe call.session.pointee.record,
-                arguments: shownArguments(unsafe call.commands.all[number]),
-                commandName: unsafe call.commands.all[number].fullName,
-                isSecret: unsafe call.commands.all[number].traits.contains(.secret),
-                skipsSlowlog: unsafe call.commands.all[number].traits.contains(.skipSlowlog)))
-        if ticks >= ticksPerMillisecond { refreshTime() }
     }
 }

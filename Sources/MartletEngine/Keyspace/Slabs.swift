@@ -117,6 +117,13 @@ final class SlabPool: @unchecked Sendable {
         lock.unlock()
     }
 
+    /// Bytes of empty slabs that keep their pages.
+    var warmBytes: Int {
+        lock.lock()
+        defer { lock.unlock() }
+        return unsafe warm.count * SlabClass.slabBytes
+    }
+
     /// Gives the pages of all warm slabs back to the system: MEMORY PURGE.
     func trim() {
         lock.lock()

@@ -449,6 +449,23 @@ struct Table: ~Copyable {
         }
     }
 
+    /// Adds how this table is filled to `statistics`. Complexity: O(groups).
+    func addStatistics(to statistics: inout TableStatistics) {
+        statistics.keys += count
+        forEachSegment { segment in
+            statistics.segments += 1
+            statistics.slots += segment.groups * Self.slotsPerGroup
+            for index in 0..<segment.groups {
+                let base = unsafe segment.group(index)
+                let free = unsafe (martlet_match16(base, 0) & 0x7FFF).nonzeroBitCount
+                statistics.groupsByKeys[Self.slotsPerGroup - free] += 1
+                if unsafe base.load(fromByteOffset: 15, as: UInt8.self) != 0 {
+                    statistics.passedGroups += 1
+                }
+            }
+        }
+    }
+
     /// Bits of a position on the scan line.
     static let positionBits: UInt64 = 48
 

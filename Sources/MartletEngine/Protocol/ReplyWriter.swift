@@ -35,6 +35,9 @@ package struct ReplyWriter: ~Copyable {
         lineEnd()
     }
 
+    /// A simple string from text, for paths that may allocate.
+    package mutating func simple(text: String) { text.withView { simple($0) } }
+
     /// An error, `text` being code and message without the leading minus.
     package mutating func error(_ text: ByteView) {
         buffer.append(UInt8(ascii: "-"))

@@ -128,6 +128,22 @@ extension Call {
         return shard < keyspace.shardCount ? UInt64(shard) << Table.positionBits | position : 0
     }
 
+    /// Calls `body` for the bytes of each living key of the database until it returns false; no shard
+    /// is held for longer than a step of the walk.
+    package func walkKeys(_ body: (ByteView) -> Bool) {
+        var goesOn = true
+        for shard in 0..<keyspace.shardCount {
+            var position: UInt64? = 0
+            while goesOn, let from = position {
+                position = holding(shard) {
+                    keyspace.scan(shard: shard, from: from, groups: Self.groupsPerHold) { entry in
+                        if goesOn { goesOn = body(entry.key) }
+                    }
+                }
+            }
+        }
+    }
+
     /// Runs `body` with a shard held, unless the command or its transaction holds them all.
     func holding<R>(_ shard: Int, _ body: () -> R) -> R {
         if isNested || command.traits.contains(.allShards) { return body() }

@@ -1,0 +1,100 @@
+//  What the keys of all shards add up to, for INFO, MEMORY STATS and the cron.
+//
+//  Each shard is held for as long as it takes to add up a handful of counters per database, so the
+//  sums are right per shard and close to right in all.
+
+/// Counts and memory of the whole keyspace.
+package struct KeyspaceReport: Sendable {
+    /// One database.
+    package struct Database: Sendable {
+        /// Keys, those past their deadline and not yet reclaimed included.
+        package var keys = 0
+        /// Keys with a deadline.
+        package var expires = 0
+        /// Memory of the tables and of the expiry wheels.
+        package var tableBytes = 0
+        package var wheelBytes = 0
+        fileprivate var deadlineSum = 0.0
+
+        /// The time that keys with a deadline have left on average; 0 when there are none.
+        package func averageTTLMilliseconds(at nowMilliseconds: Int64) -> Int64 {
+            guard expires > 0 else { return 0 }
+            let left = deadlineSum / Double(expires) - Double(nowMilliseconds)
+            return left <= 0 ? 0 : (left < 9e18 ? Int64(left) : .max)
+        }
+    }
+
+    /// By number.
+    package var databases: [Database]
+    /// Bytes of entries, values, tables and wheels.
+    package var usedBytes = 0
+    /// Bytes of values outside of entries, which come from malloc.
+    package var heapBytes = 0
+    /// Bytes of slabs, and the part of them that no entry uses.
+    package var slabBytes = 0
+    package var slackBytes = 0
+    /// Keys reclaimed after their deadline, since the start or the last reset.
+    package var expiredKeys: UInt64 = 0
+
+    package var keys: Int { databases.reduce(0) { $0 + $1.keys } }
+    package var tableBytes: Int { databases.reduce(0) { $0 + $1.tableBytes + $1.wheelBytes } }
+}
+
+extension Keyspace {
+    /// Adds up all shards.
+    ///
+    /// - Parameter isHeld: the caller holds all shards; else it holds none.
+    /// - Returns: the sums, right per shard.
+    /// - Complexity: O(shards * databases).
+    package func report(isHeld: Bool) -> KeyspaceReport {
+        var report = KeyspaceReport(databases: .init(repeating: .init(), count: databaseCount))
+        for index in 0..<shardCount {
+            if !isHeld { lock(index).lock() }
+            add(shard: index, to: &report)
+            if !isHeld { lock(index).unlock() }
+        }
+        return report
+    }
+
+    private func add(shard index: Int, to report: inout KeyspaceReport) {
+        let shard = unsafe shard(index)
+        report.expiredKeys += unsafe shard.pointee.expiredCount
+        for database in 0..<databaseCount {
+            guard let partition = unsafe shard.pointee.partition(database) else { continue }
+            report.usedBytes += unsafe partition.pointee.usedBytes
+            report.heapBytes += unsafe partition.pointee.heapBytes
+            report.slabBytes += unsafe partition.pointee.slabs.slabCount * SlabClass.slabBytes
+            report.slackBytes += unsafe partition.pointee.slabs.slackBytes
+            report.databases[database].keys += unsafe partition.pointee.count
+            report.databases[database].expires += unsafe partition.pointee.expiry.count
+            report.databases[database].deadlineSum += unsafe partition.pointee.expiry.deadlineSum
+            report.databases[database].tableBytes += unsafe partition.pointee.table.bytes
+            report.databases[database].wheelBytes += unsafe partition.pointee.expiry.bytes
+        }
+    }
+
+    /// Forgets how many keys expired and how many objects were freed beside the commands: CONFIG
+    /// RESETSTAT.
+    package func resetStatistics(isHeld: Bool) {
+        for index in 0..<shardCount {
+            if !isHeld { lock(index).lock() }
+            unsafe shard(index).pointee.expiredCount = 0
+            if !isHeld { lock(index).unlock() }
+        }
+        Reclaimer.shared.resetStatistics()
+    }
+}
+
+/// Memory of entries that belongs to no shard.
+package enum SparedMemory {
+    /// Objects freed beside the commands, and those that wait for it.
+    package static var lazilyFreed: (freed: Int, pending: Int) {
+        (Reclaimer.shared.freedCount, Reclaimer.shared.pendingCount)
+    }
+
+    /// Bytes of slabs that are empty and kept for the next entries.
+    package static var emptySlabBytes: Int { SlabPool.shared.warmBytes }
+
+    /// Gives the pages of empty slabs back to the system: MEMORY PURGE.
+    package static func trim() { SlabPool.shared.trim() }
+}

@@ -42,11 +42,8 @@ public final class Server {
 
     /// Joins what knows nothing of each other.
     private func wire(_ launch: Launch) {
-        let settings = launch.configuration.settings
         let context = context
         let state = context.state
-        state.settings.bulkBytesMax.store(settings.bulkBytesMax, ordering: .relaxed)
-        settings.password.withView { state.password.set($0) }
         state.closeClient.function = { context.connections.close($0.id, afterFlush: false) }
         state.beganMonitoring.function = { [unowned state] record in
             guard let connection = context.connections.connection(record.id) else { return }
@@ -59,10 +56,9 @@ public final class Server {
         state.monitorFeed.function = { [unowned state] line in
             context.monitors.post(line, wallMicroseconds: state.clock.wallMicroseconds())
         }
-        context.clientMemory.bytesMax.store(
-            settings.clientMemoryBytesMax(systemBytes: launch.host.memoryBytes) ?? Int.max,
-            ordering: .relaxed)
-        for loop in context.loops { loop.setIdleTimeout(seconds: settings.timeoutSeconds) }
+        state.notedCommand.function = { context.note($0) }
+        state.weighMemory.function = { context.weighMemory() }
+        context.putSettingsInForce(launch.host)
         state.wakeLoops.function = {
             for loop in context.loops { loop.post {} }
         }
@@ -87,6 +83,8 @@ public final class Server {
                     permissions: UInt32(settings.unixSocketPermissions),
                     backlog: Int32(settings.tcpBacklog)))
         }
+        context.listeners = listeners
+        context.measureStartup()
         context.port = Int(listeners.first { !$0.isUnixSocket }?.port ?? 0)
         group.listen(on: listeners)
         try group.start()

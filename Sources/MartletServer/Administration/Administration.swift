@@ -5,6 +5,20 @@ import MartletEngine
 /// Commands that administer the server.
 enum Administration {
     static func groups(_ context: ServerContext) -> [CommandGroup] {
-        []
+        [
+            .cluster(context),
+            .commandLog(context),
+            .config(context),
+            .debug(context),
+            .info(context),
+            .latency(context),
+            .lolwut(context),
+            .memory(context),
+            .modules(context),
+            .role(context),
+            .shutdown(context),
+            .slowLog(context),
+            .time(context),
+        ]
     }
 }

@@ -344,7 +344,7 @@ private func memoryBytes(_ text: [UInt8]) -> Int? {
 }
 
 /// The number with at most six decimals and no trailing zeros, as Redis shows percentiles.
-private func shortest(_ number: Double) -> String {
+func shortest(_ number: Double) -> String {
     let millionths = Int((number * 1_000_000).rounded())
     let whole = millionths / 1_000_000
     var fraction = String(millionths % 1_000_000)

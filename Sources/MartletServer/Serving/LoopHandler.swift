@@ -169,6 +169,10 @@ final class LoopHandler: ConnectionHandler {
     func iterationEnded() -> Int32 {
         let untilExpiry = unsafe work.pointee.executor.reclaimExpired()
         resumeParked()
+        if loop == 0 {
+            unsafe context.cron.tick(
+                context, nowMilliseconds: work.pointee.executor.nowMilliseconds)
+        }
         let mustEvictMore = context.clientMemory.enforce(loop: loop, context)
         unsafe work.pointee.executor.iterationEnded()
         // A tick keeps the time of pauses and statistics even while nobody sends.

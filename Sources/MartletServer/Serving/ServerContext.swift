@@ -10,7 +10,7 @@ import Synchronization
 
 /// The parts of a running server, for those that administer it.
 package final class ServerContext: @unchecked Sendable {
-    // Unchecked: `engine`, `loops` and `port` are set before the loops start, constant afterwards.
+    // Unchecked: what is `var` is set before the loops start, constant afterwards.
     package let configuration: Configuration
     package let log: Log
     /// `maxclients`, or fewer if the system has no room for so many.
@@ -25,6 +25,15 @@ package final class ServerContext: @unchecked Sendable {
     package let monitors = Monitors()
     package let connections = Connections()
     package let clientMemory = ClientMemory()
+    package let commandLogs = CommandLogs()
+    package let latency = LatencyMonitor()
+    package let cron = Cron()
+    package let statisticsBase = StatisticsBase()
+    package let replicationID = ReplicationID()
+    /// What the process had allocated before its first client, in bytes.
+    package internal(set) var startupBytes = 0
+    /// Where connections come in; set when the server starts.
+    package internal(set) var listeners: [Listener] = []
     /// Set by SHUTDOWN or a signal; the main thread waits for it.
     package let shutdown = ShutdownRequest()
     package let rejectedConnections = Atomic<UInt64>(0)

@@ -1,0 +1,337 @@
+//  INFO, section by section. Field names and their order are Redis'; what Martlet does not have is
+//  shown where clients and dashboards read it, with the value it has in a server without it.
+
+import Glibc
+import MartletBase
+import MartletEngine
+
+/// What the sections show, gathered once per call.
+struct InfoFacts {
+    let context: ServerContext
+    let settings: Settings
+    let nowMilliseconds: Int64
+    let memory: MemoryReport
+
+    init(_ context: ServerContext, _ wanted: Set<InfoSection>, isHeld: Bool) {
+        self.context = context
+        settings = context.configuration.settings
+        nowMilliseconds = context.state.clock.wallMilliseconds()
+        memory = context.memoryReport(isHeld: isHeld)
+    }
+}
+
+extension InfoText {
+    mutating func append(_ section: InfoSection, _ facts: InfoFacts) {
+        switch section {
+        case .server: addServer(facts)
+        case .clients: addClients(facts)
+        case .memory: addMemory(facts)
+        case .persistence: addPersistence(facts)
+        case .stats: addStatistics(facts)
+        case .replication: addReplication(facts)
+        case .cpu: addProcessor()
+        case .modules: break
+        case .commandstats: addCommands(facts)
+        case .errorstats: addErrors(facts)
+        case .latencystats: addLatencies(facts)
+        case .cluster: add("cluster_enabled", false)
+        case .keyspace: addKeyspace(facts)
+        }
+    }
+
+    private mutating func addServer(_ facts: InfoFacts) {
+        let context = facts.context
+        let uptime = max(0, facts.nowMilliseconds - context.state.startedMilliseconds) / 1000
+        add("redis_version", "\(RedisCompatibility.version)")
+        add("redis_git_sha1", "00000000")
+        add("redis_git_dirty", false)
+        add("redis_mode", "standalone")
+        add("martlet_version", Version.text)
+        add("os", systemName())
+        add("arch_bits", Int.bitWidth)
+        add("monotonic_clock", "POSIX clock_gettime")
+        add("multiplexing_api", "epoll")
+        add("process_id", getpid())
+        add("process_supervised", facts.settings.supervised)
+        add("run_id", context.runID)
+        add("tcp_port", context.port)
+        add("server_time_usec", context.state.clock.wallMicroseconds())
+        add("uptime_in_seconds", uptime)
+        add("uptime_in_days", uptime / 86400)
+        add("hz", facts.settings.hz)
+        add("configured_hz", facts.settings.hz)
+        add("lru_clock", (facts.nowMilliseconds / 1000) & 0xFF_FFFF)
+        add("executable", SystemFile.resolved("/proc/self/exe"))
+        add("config_file", context.configuration.path ?? "")
+        // Every loop executes commands, so one of several is what others call an I/O thread.
+        add("io_threads_active", context.loops.count > 1)
+        add("event_loops", context.loops.count)
+        add("shards", unsafe context.state.keyspace.pointee.shardCount)
+    }
+
+    private mutating func addClients(_ facts: InfoFacts) {
+        let context = facts.context
+        let clients = context.state.clients.all()
+        var watching = 0
+        var watchedKeys = 0
+        var subscribed = 0
+        for client in clients {
+            let keys = client.watchedKeys.load(ordering: .relaxed)
+            watchedKeys += keys
+            if keys > 0 { watching += 1 }
+            let channels =
+                client.channels.load(ordering: .relaxed)
+                + client.patterns.load(ordering: .relaxed)
+                + client.shardChannels.load(ordering: .relaxed)
+            if channels > 0 { subscribed += 1 }
+        }
+        add("connected_clients", clients.count)
+        add("cluster_connections", 0)
+        add("maxclients", context.clientsMax.load(ordering: .relaxed))
+        add(
+            "client_recent_max_input_buffer",
+            clients.map { $0.queryCapacity.load(ordering: .relaxed) }.max() ?? 0)
+        add(
+            "client_recent_max_output_buffer",
+            clients.map { $0.outputBytes.load(ordering: .relaxed) }.max() ?? 0)
+        add("blocked_clients", 0)
+        add("tracking_clients", 0)
+        add("pubsub_clients", subscribed)
+        add("watching_clients", watching)
+        add("clients_in_timeout_table", 0)
+        add("total_watched_keys", watchedKeys)
+        add("total_blocking_keys", 0)
+        add("total_blocking_keys_on_nokey", 0)
+    }
+
+    private mutating func addMemory(_ facts: InfoFacts) {
+        let memory = facts.memory
+        let freed = SparedMemory.lazilyFreed
+        add(bytes: "used_memory", memory.usedBytes)
+        add(bytes: "used_memory_rss", memory.residentBytes)
+        add(bytes: "used_memory_peak", memory.peakBytes)
+        add("used_memory_peak_time", memory.peakUnixSeconds)
+        add("used_memory_peak_perc", decimal(memory.peakPercent, 2) + "%")
+        add("used_memory_overhead", memory.overheadBytes)
+        add("used_memory_startup", memory.startupBytes)
+        add("used_memory_dataset", memory.datasetBytes)
+        add("used_memory_dataset_perc", decimal(memory.datasetPercent, 2) + "%")
+        add("allocator_allocated", memory.allocatedBytes)
+        add("allocator_active", memory.heldBytes)
+        add("allocator_resident", memory.heldBytes)
+        add(bytes: "total_system_memory", systemMemoryBytes())
+        add("used_memory_vm_eval", 0)
+        add(bytes: "used_memory_lua", 0)
+        add("used_memory_scripts_eval", 0)
+        add("number_of_cached_scripts", 0)
+        add("number_of_functions", 0)
+        add("number_of_libraries", 0)
+        add("used_memory_vm_functions", 0)
+        add(bytes: "used_memory_vm_total", 0)
+        add("used_memory_functions", 0)
+        add(bytes: "used_memory_scripts", 0)
+        add(bytes: "maxmemory", facts.settings.memoryBytesMax)
+        add("maxmemory_policy", facts.context.configuration.text(of: "maxmemory-policy") ?? "")
+        add(
+            "allocator_frag_ratio", memory.ratio(memory.heldBytes, memory.allocatedBytes),
+            decimals: 2)
+        add("allocator_frag_bytes", memory.heldBytes - memory.allocatedBytes)
+        add("allocator_rss_ratio", 1.0, decimals: 2)
+        add("allocator_rss_bytes", 0)
+        add(
+            "rss_overhead_ratio", memory.ratio(memory.residentBytes, memory.heldBytes), decimals: 2)
+        add("rss_overhead_bytes", memory.residentBytes - memory.heldBytes)
+        add("mem_fragmentation_ratio", memory.fragmentation, decimals: 2)
+        add("mem_fragmentation_bytes", memory.residentBytes - memory.usedBytes)
+        add("mem_not_counted_for_evict", 0)
+        add("mem_replication_backlog", 0)
+        add("mem_total_replication_buffers", 0)
+        add("mem_clients_slaves", 0)
+        add("mem_clients_normal", memory.clientBytes)
+        add("mem_cluster_links", 0)
+        add("mem_aof_buffer", 0)
+        add("mem_allocator", "martlet-slabs+libc")
+        add("active_defrag_running", 0)
+        add("lazyfree_pending_objects", freed.pending)
+        add("lazyfreed_objects", freed.freed)
+    }
+
+    private mutating func addPersistence(_ facts: InfoFacts) {
+        let state = facts.context.state
+        add("loading", state.conditions.contains(.loading))
+        add("async_loading", 0)
+        add("current_cow_peak", 0)
+        add("current_cow_size", 0)
+        add("current_cow_size_age", 0)
+        add("current_fork_perc", 0.0, decimals: 2)
+        add("current_save_keys_processed", 0)
+        add("current_save_keys_total", 0)
+        add("rdb_changes_since_last_save", facts.context.count(.changes))
+        add("rdb_bgsave_in_progress", 0)
+        add("rdb_last_save_time", state.startedMilliseconds / 1000)
+        add("rdb_last_bgsave_status", "ok")
+        add("rdb_last_bgsave_time_sec", -1)
+        add("rdb_current_bgsave_time_sec", -1)
+        add("rdb_saves", 0)
+        add("rdb_last_cow_size", 0)
+        add("rdb_last_load_keys_expired", 0)
+        add("rdb_last_load_keys_loaded", 0)
+        add("aof_enabled", 0)
+        add("aof_rewrite_in_progress", 0)
+        add("aof_rewrite_scheduled", 0)
+        add("aof_last_rewrite_time_sec", -1)
+        add("aof_current_rewrite_time_sec", -1)
+        add("aof_last_bgrewrite_status", "ok")
+        add("aof_rewrites", 0)
+        add("aof_rewrites_consecutive_failures", 0)
+        add("aof_last_write_status", "ok")
+        add("aof_last_cow_size", 0)
+        add("module_fork_in_progress", 0)
+        add("module_fork_last_cow_size", 0)
+    }
+
+    private mutating func addStatistics(_ facts: InfoFacts) {
+        let context = facts.context
+        let counts = context.connectionCounts
+        let rates = context.cron.rates
+        add("total_connections_received", counts.connections)
+        add("total_commands_processed", context.commandsProcessed)
+        add("instantaneous_ops_per_sec", Int64(rates.commands.rounded()))
+        add("total_net_input_bytes", counts.bytesIn)
+        add("total_net_output_bytes", counts.bytesOut)
+        add("total_net_repl_input_bytes", 0)
+        add("total_net_repl_output_bytes", 0)
+        add("instantaneous_input_kbps", rates.bytesIn / 1024, decimals: 2)
+        add("instantaneous_output_kbps", rates.bytesOut / 1024, decimals: 2)
+        add("instantaneous_input_repl_kbps", 0.0, decimals: 2)
+        add("instantaneous_output_repl_kbps", 0.0, decimals: 2)
+        add("rejected_connections", context.rejectedConnections.load(ordering: .relaxed))
+        add("sync_full", 0)
+        add("sync_partial_ok", 0)
+        add("sync_partial_err", 0)
+        add("expired_subkeys", 0)
+        add("expired_keys", facts.memory.keyspace.expiredKeys)
+        add("expired_stale_perc", 0.0, decimals: 2)
+        add("expired_time_cap_reached_count", 0)
+        add("evicted_keys", 0)
+        add("evicted_clients", context.clientMemory.evictedCount.load(ordering: .relaxed))
+        add("evicted_scripts", 0)
+        add("total_eviction_exceeded_time", 0)
+        add("current_eviction_exceeded_time", 0)
+        add("keyspace_hits", context.count(.hits))
+        add("keyspace_misses", context.count(.misses))
+        add("pubsub_channels", 0)
+        add("pubsub_patterns", 0)
+        add("pubsubshard_channels", 0)
+        add("latest_fork_usec", 0)
+        add("total_forks", 0)
+        add("migrate_cached_sockets", 0)
+        add("slave_expires_tracked_keys", 0)
+        add("active_defrag_hits", 0)
+        add("active_defrag_misses", 0)
+        add("active_defrag_key_hits", 0)
+        add("active_defrag_key_misses", 0)
+        add("total_active_defrag_time", 0)
+        add("current_active_defrag_time", 0)
+        add("tracking_total_keys", 0)
+        add("tracking_total_items", 0)
+        add("tracking_total_prefixes", 0)
+        add("unexpected_error_replies", context.count(.unexpectedErrors))
+        add("total_error_replies", context.count(.errors))
+        add("dump_payload_sanitizations", 0)
+        add("client_query_buffer_limit_disconnections", counts.inputLimitCloses)
+        add("client_output_buffer_limit_disconnections", counts.outputLimitCloses)
+        add("acl_access_denied_auth", context.state.deniedAuthentications.load(ordering: .relaxed))
+        add("acl_access_denied_cmd", 0)
+        add("acl_access_denied_key", 0)
+        add("acl_access_denied_channel", 0)
+    }
+
+    private mutating func addReplication(_ facts: InfoFacts) {
+        add("role", "master")
+        add("connected_slaves", 0)
+        add("master_failover_state", "no-failover")
+        add("master_replid", facts.context.replicationID.current)
+        add("master_replid2", facts.context.replicationID.previous)
+        add("master_repl_offset", 0)
+        add("second_repl_offset", -1)
+        add("repl_backlog_active", 0)
+        add("repl_backlog_size", facts.context.configuration.text(of: "repl-backlog-size") ?? "0")
+        add("repl_backlog_first_byte_offset", 0)
+        add("repl_backlog_histlen", 0)
+    }
+
+    private mutating func addProcessor() {
+        for (who, suffix) in [(RUSAGE_SELF, ""), (RUSAGE_CHILDREN, "_children")] {
+            var usage = rusage()
+            guard unsafe getrusage(__rusage_who_t(who.rawValue), &usage) == 0 else { continue }
+            add("used_cpu_sys\(suffix)", seconds(usage.ru_stime), decimals: 6)
+            add("used_cpu_user\(suffix)", seconds(usage.ru_utime), decimals: 6)
+        }
+    }
+
+    private mutating func addCommands(_ facts: InfoFacts) {
+        for command in facts.context.commands.all {
+            let statistics = facts.context.statistics(of: command)
+            if statistics.calls == 0 && statistics.failed == 0 && statistics.rejected == 0 {
+                continue
+            }
+            let microseconds = TickRate.microseconds(statistics.ticks)
+            let perCall = statistics.calls == 0 ? 0 : microseconds / Double(statistics.calls)
+            add(
+                "cmdstat_\(command.fullName)",
+                "calls=\(statistics.calls),usec=\(decimal(microseconds, 0)),"
+                    + "usec_per_call=\(decimal(perCall, 2)),"
+                    + "rejected_calls=\(statistics.rejected),failed_calls=\(statistics.failed)")
+        }
+    }
+
+    private mutating func addErrors(_ facts: InfoFacts) {
+        for (code, count) in facts.context.errorReplies.sorted(by: { $0.key < $1.key }) {
+            add("errorstat_\(code)", "count=\(count)")
+        }
+    }
+
+    private mutating func addLatencies(_ facts: InfoFacts) {
+        let percentiles = facts.settings.latencyPercentiles
+        for command in facts.context.commands.all {
+            guard let histogram = facts.context.histogram(of: command) else { continue }
+            let values = percentiles.map { percent in
+                "p\(shortest(percent))=\(decimal(histogram.percentile(percent), 3))"
+            }
+            add("latency_percentiles_usec_\(command.fullName)", values.joined(separator: ","))
+        }
+    }
+
+    private mutating func addKeyspace(_ facts: InfoFacts) {
+        for (number, database) in facts.memory.keyspace.databases.enumerated()
+        where database.keys > 0 {
+            let average = database.averageTTLMilliseconds(at: facts.nowMilliseconds)
+            add(
+                "db\(number)",
+                "keys=\(database.keys),expires=\(database.expires),avg_ttl=\(average)")
+        }
+    }
+}
+
+private func seconds(_ time: timeval) -> Double {
+    Double(time.tv_sec) + Double(time.tv_usec) / 1_000_000
+}
+
+private func systemMemoryBytes() -> Int {
+    sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+}
+
+/// The system's name, release and machine: `Linux 6.12.3 x86_64`.
+private func systemName() -> String {
+    var name = utsname()
+    guard unsafe uname(&name) == 0 else { return "unknown" }
+    return "\(text(name.sysname)) \(text(name.release)) \(text(name.machine))"
+}
+
+/// The text of a field that ends with a zero byte.
+private func text<Field>(_ field: Field) -> String {
+    unsafe withUnsafeBytes(of: field) { bytes in
+        unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
+}

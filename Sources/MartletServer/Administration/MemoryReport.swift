@@ -1,0 +1,109 @@
+//  What the server's memory is made of: INFO's memory section, MEMORY STATS and DOCTOR, `maxmemory`.
+//
+//  Keys are counted exactly, by the shards themselves; buffers of clients by the loops. The rest is
+//  what the process had allocated when it began to serve.
+
+import CSystem
+import Glibc
+import MartletEngine
+import MartletTransport
+
+/// Bytes by what they are used for.
+struct MemoryReport {
+    /// All that the server has asked for; `maxmemory` bounds it.
+    let usedBytes: Int
+    let peakBytes: Int
+    let peakUnixSeconds: Int64
+    /// Before the first client.
+    let startupBytes: Int
+    /// Sessions and buffers of clients.
+    let clientBytes: Int
+    let keyspace: KeyspaceReport
+    /// Pages that the process has in memory.
+    let residentBytes: Int
+    /// Handed out by the allocators, and held by them.
+    let allocatedBytes: Int
+    let heldBytes: Int
+
+    /// What is not the data themselves.
+    var overheadBytes: Int { startupBytes + clientBytes + keyspace.tableBytes }
+
+    /// Keys and values.
+    var datasetBytes: Int { max(0, usedBytes - overheadBytes) }
+
+    /// The part of what was used since the start that is data, in percent.
+    var datasetPercent: Double {
+        let net = usedBytes - startupBytes
+        return net <= 0 ? 0 : Double(datasetBytes) * 100 / Double(net)
+    }
+
+    var peakPercent: Double { ratio(usedBytes, peakBytes) * 100 }
+
+    var fragmentation: Double { ratio(residentBytes, usedBytes) }
+
+    func ratio(_ part: Int, _ whole: Int) -> Double {
+        whole == 0 ? 0 : Double(part) / Double(whole)
+    }
+}
+
+extension ServerContext {
+    /// A session with its record and its place in the registries, without buffers.
+    private static let sessionBytes = 1024
+
+    /// All memory asked for: `used_memory`.
+    func usedBytes(_ report: KeyspaceReport) -> Int {
+        startupBytes + clientBytes + report.usedBytes
+    }
+
+    private var clientBytes: Int {
+        state.clients.count * Self.sessionBytes + clientMemory.usedBytes(self)
+    }
+
+    /// What the memory is made of now.
+    ///
+    /// - Parameter isHeld: the caller holds all shards; else it holds none.
+    /// - Returns: all of it, each number taken at about the same time.
+    func memoryReport(isHeld: Bool) -> MemoryReport {
+        let report = keyspaceReport(isHeld: isHeld)
+        let used = usedBytes(report)
+        let peak = cron.peak(
+            usedBytes: used, nowMilliseconds: state.clock.wallMilliseconds())
+        let malloc = martlet_malloc_use()
+        // Segments of tables have pages of their own; wheels and large values come from malloc.
+        let tables = report.databases.reduce(0) { $0 + $1.tableBytes }
+        return MemoryReport(
+            usedBytes: used, peakBytes: peak.bytes, peakUnixSeconds: peak.unixSeconds,
+            startupBytes: startupBytes, clientBytes: clientBytes, keyspace: report,
+            residentBytes: residentBytes() ?? used,
+            allocatedBytes: malloc.used + tables + report.slabBytes - report.slackBytes,
+            heldBytes: malloc.held + tables + report.slabBytes + SparedMemory.emptySlabBytes)
+    }
+
+    /// Remembers what is allocated now as the server's own: called once, before the first client.
+    func measureStartup() { startupBytes = martlet_malloc_use().used }
+
+    /// Compares what is used with `maxmemory`, and has commands refused that need more while that
+    /// is exceeded. The caller holds no shard.
+    func weighMemory() {
+        if configuration.settings.memoryBytesMax == 0
+            && !state.conditions.contains(.memoryFull)
+        {
+            return
+        }
+        refuseGrowth(usedBytes: usedBytes(keyspaceReport(isHeld: false)))
+    }
+
+    func refuseGrowth(usedBytes: Int) {
+        let bytesMax = configuration.settings.memoryBytesMax
+        let isFull = bytesMax > 0 && usedBytes > bytesMax
+        if isFull != state.conditions.contains(.memoryFull) { state.set(.memoryFull, isFull) }
+    }
+}
+
+/// Pages of this process in memory, in bytes, or nil where the system does not tell.
+private func residentBytes() -> Int? {
+    guard let bytes = try? SystemFile.read("/proc/self/statm", bytesMax: 4096) else { return nil }
+    let fields = String(decoding: bytes, as: UTF8.self).split(separator: " ")
+    guard fields.count > 1, let pages = Int(fields[1]) else { return nil }
+    return pages * sysconf(Int32(_SC_PAGESIZE))
+}

@@ -1,0 +1,135 @@
+//  From the configuration to those who obey it: at the start, and after each CONFIG SET.
+//
+//  Observers run on the loop that executes CONFIG SET, which may hold shards (in a transaction):
+//  they store words and post to loops, and take no shard.
+
+import Glibc
+import MartletBase
+import MartletEngine
+import MartletTransport
+
+extension ServerContext {
+    /// Puts all settings in force and sees to it that changes follow. Called once, before the loops
+    /// start.
+    ///
+    /// - Parameter host: what the machine has, for limits that are shares of it.
+    func putSettingsInForce(_ host: HostFacts) {
+        let context = self
+        let systemBytes = host.memoryBytes
+        let initial = configuration.settings
+        applyLimits(initial, systemBytes: systemBytes)
+        applyLogs(initial)
+        setPassword(initial)
+        for loop in loops { loop.setIdleTimeout(seconds: initial.timeoutSeconds) }
+
+        configuration.onChange(
+            of: "proto-max-bulk-len", "maxmemory", "maxmemory-clients", "active-expire-effort"
+        ) { _, after in
+            context.applyLimits(after, systemBytes: systemBytes)
+        }
+        configuration.onChange(
+            of: "slowlog-log-slower-than", "slowlog-max-len", "slowlog-entry-max-argc",
+            "slowlog-entry-max-string-len", "commandlog-request-larger-than",
+            "commandlog-large-request-max-len", "commandlog-reply-larger-than",
+            "commandlog-large-reply-max-len", "latency-monitor-threshold"
+        ) { _, after in
+            context.applyLogs(after)
+        }
+        configuration.onChange(of: "latency-tracking") { before, after in
+            // What was measured while nobody wanted to know is not shown afterwards.
+            if !before.latencyTracking && after.latencyTracking { context.resetHistograms() }
+        }
+        configuration.onChange(of: "requirepass") { _, after in context.setPassword(after) }
+        configuration.onChange(of: "timeout") { _, after in
+            for loop in context.loops {
+                loop.post { [unowned loop] in loop.setIdleTimeout(seconds: after.timeoutSeconds) }
+            }
+        }
+        configuration.onChange(of: "tcp-keepalive") { _, after in
+            for listener in context.listeners {
+                listener.setKeepAlive(seconds: Int32(clamping: after.tcpKeepAliveSeconds))
+            }
+        }
+        configuration.onChange(of: "client-output-buffer-limit", "client-query-buffer-limit") {
+            _, after in
+            context.applyBufferLimits(after)
+        }
+        configuration.onChange(of: "maxclients") { (_, after) throws(ValueError) in
+            let room = StartupChecks.makeRoom(forClients: after.clientsMax)
+            guard room.clients >= after.clientsMax else {
+                throw ValueError(
+                    text: "The operating system is not able to handle the specified number of "
+                        + "clients, try with \(room.clients)")
+            }
+            context.clientsMax.store(after.clientsMax, ordering: .relaxed)
+        }
+        configuration.onChange(of: "dir") { (_, after) throws(ValueError) in
+            do throws(SystemError) {
+                try SystemFile.enter(after.directory)
+            } catch {
+                throw ValueError(text: error.text)
+            }
+        }
+    }
+
+    private func applyLimits(_ settings: Settings, systemBytes: Int) {
+        // Values and arguments are not longer than `Limits` says, whatever more is allowed.
+        state.settings.bulkBytesMax.store(
+            min(settings.bulkBytesMax, Limits.bulkBytesMax), ordering: .relaxed)
+        state.settings.activeExpireEffort.store(settings.activeExpireEffort, ordering: .relaxed)
+        clientMemory.bytesMax.store(
+            settings.clientMemoryBytesMax(systemBytes: systemBytes) ?? Int.max,
+            ordering: .relaxed)
+        // The first command that needs memory weighs what is used.
+        state.set(.memoryFull, settings.memoryBytesMax > 0)
+        changed()
+    }
+
+    private func applyLogs(_ settings: Settings) {
+        let engine = state.settings
+        engine.slowlogMicroseconds.store(
+            Int64(clamping: settings.slowLogMicroseconds), ordering: .relaxed)
+        engine.latencyThresholdMilliseconds.store(
+            Int64(clamping: settings.latencyMonitorMilliseconds), ordering: .relaxed)
+        engine.notedArgumentsMax.store(settings.slowLogArgumentsMax, ordering: .relaxed)
+        engine.notedArgumentBytesMax.store(settings.slowLogArgumentBytesMax, ordering: .relaxed)
+        engine.largeRequestBytes.store(settings.largeRequestBytes, ordering: .relaxed)
+        engine.largeReplyBytes.store(settings.largeReplyBytes, ordering: .relaxed)
+        commandLogs.slow.setCountMax(settings.slowLogEntriesMax)
+        commandLogs.largeRequests.setCountMax(settings.largeRequestEntriesMax)
+        commandLogs.largeReplies.setCountMax(settings.largeReplyEntriesMax)
+        changed()
+    }
+
+    private func setPassword(_ settings: Settings) {
+        settings.password.withView { state.password.set($0) }
+    }
+
+    /// Bounds the buffers of connections that exist; new ones read the settings. Who has yet to
+    /// authenticate keeps the narrower bounds until then.
+    private func applyBufferLimits(_ settings: Settings) {
+        let limit = settings.outputBufferLimits.normal
+        for record in state.clients.all() {
+            guard let connection = connections.connection(record.id) else { continue }
+            connection.loop.post {
+                if SessionGate(rawValue: record.gate.load(ordering: .relaxed))
+                    .contains(.unauthenticated)
+                {
+                    return
+                }
+                connection.setOutputLimits(
+                    hardBytes: limit.hardBytes, softBytes: limit.softBytes,
+                    softSeconds: UInt32(clamping: limit.softSeconds))
+                connection.setInputLimit(bytes: settings.queryBufferBytesMax)
+            }
+        }
+    }
+
+    private func resetHistograms() {
+        for statistics in state.statistics {
+            for command in commands.all { statistics.resetHistogram(command.number) }
+        }
+    }
+
+    private func changed() { state.settings.version.wrappingAdd(1, ordering: .relaxed) }
+}

@@ -151,6 +151,7 @@ private func setInfo(_ call: inout Call) throws(CommandError) -> Effect {
 private func info(_ call: inout Call) throws(CommandError) -> Effect {
     var text = ByteBuffer()
     call.appendLine(of: call.record, to: &text)
+    text.append(UInt8(ascii: "\n"))
     call.reply.verbatim(text.view)
     return .none
 }

@@ -101,8 +101,8 @@ public final class Server {
     package func stop() {
         group.closeListeners()
         let grace = context.configuration.settings.shutdownTimeoutSeconds
+        // Drained loops end by themselves; to stop them would cut the grace.
         group.drain(graceMilliseconds: context.shutdown.isNow ? 0 : UInt64(max(0, grace)) * 1000)
-        group.stop()
         group.join()
     }
 }

@@ -95,8 +95,9 @@ package final class EventLoop: @unchecked Sendable {
         drain(graceMilliseconds: 0)
     }
 
-    /// Ends the loop in an orderly way: accepts and reads no more, writes out pending replies, and
-    /// ends when all have left or after `graceMilliseconds`.
+    /// Ends the loop in an orderly way: accepts and reads no more, lets the handler go on with what
+    /// was read, writes out pending replies, and ends when all have left or after
+    /// `graceMilliseconds`. A second, shorter grace cuts the first one.
     package func drain(graceMilliseconds: UInt64) {
         // Work runs within the loop's life, its `deinit` included, which a checked one would refuse.
         post { [unowned(unsafe) self] in
@@ -282,17 +283,29 @@ package final class EventLoop: @unchecked Sendable {
         guard unsafe !state.pointee.isDraining else { return }
         unsafe state.pointee.isDraining = true
         closeAcceptor()
+        closeServed()
+    }
+
+    /// Has every connection closed behind its last reply, but those that stopped amid what they sent
+    /// to let others have their turn: their turn comes again.
+    private func closeServed() {
         for index in 0..<slotCount {
             let slot = unsafe state.pointee.table.slot(at: index)
-            if unsafe slot.pointee.id != 0 { unsafe requestClose(slot, afterFlush: true) }
+            let flags = unsafe slot.pointee.flags
+            if unsafe slot.pointee.id == 0 || flags.isSuperset(of: [.paused, .resumed]) {
+                continue
+            }
+            if !flags.isDisjoint(with: [.doomed, .closesAfterFlush]) { continue }
+            unsafe requestClose(slot, afterFlush: true)
         }
+        if unsafe state.pointee.queueHead != nil { unsafe state.pointee.sleepMilliseconds = 0 }
     }
 
     private func continueDrain() {
         let isOver =
             unsafe state.pointee.table.count == 0
             || state.pointee.nowMilliseconds >= state.pointee.drainDeadlineMilliseconds
-        if isOver { finish() }
+        if isOver { finish() } else { closeServed() }
     }
 
     /// Closes everything; what is posted from here on is dropped.

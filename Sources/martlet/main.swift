@@ -21,6 +21,7 @@ enum Program {
             let server = try Server(launch)
             let context = server.context
             _ = SignalWatcher { request in
+                launch.log.write(.warning, Banner.received(request))
                 switch request {
                 case .stop: context.shutdown.ask()
                 case .exit(let status): exit(status)

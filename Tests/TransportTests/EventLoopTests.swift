@@ -157,6 +157,25 @@ private func tcp(_ addresses: [String], port: UInt16 = 0) throws -> [Listener] {
         #expect(throws: SocketError.self) { try Client(port: listeners[0].port) }
     }
 
+    @Test func `draining goes on with a connection that had let others have their turn`() throws {
+        let bench = try LoopBench()
+        // One byte is served at a time.
+        bench.handler.onReceived = { handler, _, input in
+            if input.count == 1 { return (input, Outcome(consumed: 1)) }
+            handler.last?.resume()
+            return ([input[0]], Outcome(consumed: 1, next: .pause))
+        }
+        let peer = try bench.connect()
+        peer.send("abcdef")
+        bench.settle(iterations: 2)
+        bench.loop.drain(graceMilliseconds: 60_000)
+        bench.settle(iterations: 20)
+        #expect(peer.receiveText() == "abcdef")
+        #expect(bench.handler.closed == [1])
+        _ = peer.receive()
+        #expect(peer.sawEnd)
+    }
+
     @Test func `the grace time ends a drain that a peer holds up`() throws {
         let bench = try LoopBench()
         bench.handler.onReceived = { _, _, input in

@@ -70,6 +70,13 @@ private struct FieldOperation {
         return Int64(bitPattern: bits | UInt64.max << UInt64(width))
     }
 
+    /// Whether the distance from `value` up to the field's maximum does not fit 64 bits.
+    func isBeyondReach(_ value: Int64) -> Bool {
+        guard isSigned, width < 64 else { return false }
+        let high = Int64(bitPattern: UInt64.max >> UInt64(65 - width))
+        return high.subtractingReportingOverflow(value).overflow
+    }
+
     /// `value` brought into the field's range, or nil when that is refused; `overflowed` tells whether
     /// the true value, beyond 64 bits, was above (true) or below.
     func fitted(_ value: Int64, overflowed: Bool?) -> Int64? {
@@ -197,8 +204,9 @@ private func runBitField(_ call: inout Call, isReadOnly: Bool) throws(CommandErr
                 replies.append(old)
                 continue
             case .set(let value):
-                // To an unsigned field a negative number is one far too large.
-                let isHuge = !operation.isSigned && value < 0
+                // To an unsigned field a negative number is one far too large; to a signed one, in
+                // Redis, so is one whose distance to the field's maximum exceeds 64 bits.
+                let isHuge = operation.isSigned ? operation.isBeyondReach(value) : value < 0
                 new = operation.fitted(value, overflowed: isHuge ? true : nil)
                 reply = old
             case .increment(let amount):

@@ -29,7 +29,7 @@ extension CommandGroup {
             "GETKEYS", since: "2.8.13", group: .server, syntax: "command [arg ...]",
             summary: "Extracts the key names from an arbitrary command.",
             complexity: "O(N) where N is the number of arguments to the command",
-            arity: .atLeast(4), traits: traits, acl: [.connection], run: keysOfRequest),
+            arity: .atLeast(3), traits: traits, acl: [.connection], run: keysOfRequest),
         Command(
             "GETKEYSANDFLAGS", since: "7.0.0", group: .server, syntax: "command [arg ...]",
             summary: "Extracts the key names and access flags for an arbitrary command.",

@@ -67,9 +67,32 @@ package struct Session: ~Copyable {
 }
 
 extension Session {
-    /// Leaves in the record what other threads may ask about this client.
-    package func noteActivity(_ nowMilliseconds: Int64) {
+    /// Leaves in the record what other threads may ask about this client, once an event.
+    ///
+    /// - Parameters:
+    ///   - nowMilliseconds: wall clock.
+    ///   - commandCount: requests executed or refused.
+    ///   - lastCommand: the number of the last of them; of no meaning when there was none.
+    ///   - bytesIn: bytes of requests taken.
+    ///   - bytesLeft: bytes of requests that came and are not taken yet.
+    ///   - bytesOut: bytes of replies.
+    @inline(__always)
+    func noteActivity(
+        nowMilliseconds: Int64, commandCount: Int, lastCommand: Int, bytesIn: Int, bytesLeft: Int,
+        bytesOut: Int
+    ) {
+        let record = record
         record.lastActiveMilliseconds.store(nowMilliseconds, ordering: .relaxed)
+        record.queryBytes.store(bytesLeft, ordering: .relaxed)
+        if commandCount == 0 { return }
+        record.lastCommand.store(lastCommand, ordering: .relaxed)
+        // One writer: no need for an atomic addition.
+        func add(_ amount: Int, to counter: borrowing Atomic<Int>) {
+            counter.store(counter.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
+        }
+        add(commandCount, to: record.commandCount)
+        add(bytesIn, to: record.netInputBytes)
+        add(bytesOut, to: record.netOutputBytes)
     }
 
     /// MULTI: what follows is queued.

@@ -57,6 +57,8 @@ package struct Executor: ~Copyable {
     private var notedBytes = Int.max
     private var ticksPerMillisecond: UInt64 = 1
     private var lastTicks: UInt64 = 0
+    /// Requests of the current event that were executed, or refused.
+    private var servedCount = 0
     private let clock: Clock
     var expiryCycle = ExpiryCycle()
     /// This loop's number in `Quiescence`.
@@ -177,6 +179,19 @@ package struct Executor: ~Copyable {
     ) -> Served {
         swap(&call.reply.buffer, &output)
         defer { swap(&call.reply.buffer, &output) }
+        let before = call.reply.buffer.count
+        servedCount = 0
+        let served = unsafe serveRequests(session, input)
+        unsafe session.pointee.noteActivity(
+            nowMilliseconds: call.keyspace.nowMilliseconds, commandCount: servedCount,
+            lastCommand: call.commandNumber, bytesIn: served.consumed,
+            bytesLeft: input.count - served.consumed, bytesOut: call.reply.buffer.count - before)
+        return served
+    }
+
+    private mutating func serveRequests(
+        _ session: UnsafeMutablePointer<Session>, _ input: ByteView
+    ) -> Served {
         unsafe call.session = session
         call.reply.isRESP3 = unsafe session.pointee.isRESP3
         call.keyspace.database = unsafe session.pointee.database
@@ -202,6 +217,7 @@ package struct Executor: ~Copyable {
                 index &+= 1
                 if call.reply.buffer.count > Self.replyBytesBeforeYield { break }
             }
+            servedCount &+= index
             if parser.position &- offset >= notedBytes
                 || call.reply.buffer.count &- repliesBegin >= notedBytes
             {

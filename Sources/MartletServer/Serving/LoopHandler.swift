@@ -119,7 +119,6 @@ final class LoopHandler: ConnectionHandler {
         let session = unsafe client.pointee.session
         let wasUnauthenticated = unsafe session.pointee.gate.contains(.unauthenticated)
         let served = unsafe work.pointee.executor.serve(session, input, output: &output)
-        unsafe session.pointee.noteActivity(work.pointee.executor.nowMilliseconds)
         if wasUnauthenticated, unsafe !session.pointee.gate.contains(.unauthenticated) {
             unsafe applyLimits(
                 client.pointee.connection, self.context.configuration.settings)

@@ -10,16 +10,14 @@ extension CommandGroup {
             summary: "Authenticates the connection.",
             complexity: "O(N) where N is the number of passwords defined for the user",
             arity: .atLeast(2),
-            traits: [
-                .fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch, .secret,
-            ], acl: [.connection], run: auth),
+            traits: [.fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch],
+            acl: [.connection], secrets: { [Int](1..<$0.count) }, run: auth),
         Command(
             "HELLO", since: "6.0.0", group: .connection,
             syntax: "[protover [AUTH username password] [SETNAME clientname]]",
             summary: "Handshakes with the Redis server.", arity: .atLeast(1),
-            traits: [
-                .fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch, .secret,
-            ], acl: [.connection], run: hello),
+            traits: [.fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch],
+            acl: [.connection], secrets: secretsOfHello, run: hello),
     ]
 }
 
@@ -56,6 +54,22 @@ extension Call {
         }
         unsafe session.pointee.gate.remove(.unauthenticated)
     }
+}
+
+/// The numbers of user name and password behind AUTH, in requests that HELLO refuses too.
+private func secretsOfHello(_ arguments: Arguments) -> [Int] {
+    var secrets: [Int] = []
+    var index = 2
+    while index < arguments.count {
+        if arguments[index].equalsIgnoringCase("auth") {
+            secrets += (index + 1)..<min(index + 3, arguments.count)
+            index += 2
+        } else if arguments[index].equalsIgnoringCase("setname") {
+            index += 1
+        }
+        index += 1
+    }
+    return secrets
 }
 
 /// What HELLO asks for; read as a whole before anything changes.

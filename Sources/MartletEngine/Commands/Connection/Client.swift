@@ -190,7 +190,7 @@ extension Call {
         let now = keyspace.nowMilliseconds
         var argumentBytes = 0
         if record === self.record {
-            unsafe session.pointee.noteActivity(now)
+            record.lastActiveMilliseconds.store(now, ordering: .relaxed)
             for index in 0..<arguments.count { argumentBytes += arguments[index].count }
         }
         let number = record.lastCommand.load(ordering: .relaxed)

@@ -64,7 +64,7 @@ import Testing
             "id=1 addr=127.0.0.1:50001 laddr=127.0.0.1:6379 fd=8 name= age=2 idle=0 flags=N db=0 "
             + "sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=0 qbuf-free=0 argv-mem=10 multi-mem=0 "
             + "rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=1034 events=r cmd=client|info user=default "
-            + "redir=-1 resp=2 lib-name= lib-ver= io-thread=0 tot-net-in=0 tot-net-out=0 tot-cmds="
+            + "redir=-1 resp=2 lib-name= lib-ver= io-thread=0 tot-net-in="
         let info = client.run("CLIENT", "INFO")?.text
         #expect(info?.hasPrefix(expected) == true)
         #expect(info?.hasSuffix("\n") == true)
@@ -105,6 +105,24 @@ import Testing
         #expect(line.contains(" name=two "))
         #expect(line.contains(" flags=x "))
         #expect(line.contains(" multi=1 "))
+    }
+
+    @Test func `the line counts commands and bytes and names the last command`() {
+        let server = CommandHarness()
+        let client = server.client()
+        let other = server.client()
+        other.send(Array("PING\r\nGET k\r\n*1\r\n$4\r\nPI".utf8))
+        let line = client.run("CLIENT", "LIST", "ID", "2")?.text ?? ""
+        #expect(line.contains(" cmd=get "))
+        #expect(line.contains(" qbuf=10 "))
+        #expect(line.hasSuffix(" tot-net-in=13 tot-net-out=12 tot-cmds=2\n"))
+        server.time.advance(milliseconds: 3_000)
+        #expect(client.run("CLIENT", "LIST", "ID", "2")?.text?.contains(" idle=3 ") == true)
+        other.send(Array("NG\r\n".utf8))
+        let later = client.run("CLIENT", "LIST", "ID", "2")?.text ?? ""
+        #expect(later.contains(" idle=0 "))
+        #expect(later.contains(" cmd=ping "))
+        #expect(later.hasSuffix(" tot-net-in=27 tot-net-out=19 tot-cmds=3\n"))
     }
 
     @Test func `CLIENT LIST refuses what Redis refuses`() {

@@ -85,8 +85,17 @@ import Testing
         client.run("AUTH", "secret")
         client.run("AUTH", "default", "secret")
         client.run("HELLO", "3", "AUTH", "default", "secret")
-        #expect(feed.lines.count == 3)
-        #expect(!feed.lines.contains { $0.contains("secret") })
+        client.run("HELLO", "3", "setname", "auth", "AUTH", "default", "secret")
+        client.run("HELLO", "x", "AUTH", "secret")
+        let address = client.record.addresses.peer
+        #expect(
+            feed.lines == [
+                #"[0 \#(address)] "AUTH" "(redacted)""#,
+                #"[0 \#(address)] "AUTH" "(redacted)" "(redacted)""#,
+                #"[0 \#(address)] "HELLO" "3" "AUTH" "(redacted)" "(redacted)""#,
+                #"[0 \#(address)] "HELLO" "3" "setname" "auth" "AUTH" "(redacted)" "(redacted)""#,
+                #"[0 \#(address)] "HELLO" "x" "AUTH" "(redacted)""#,
+            ])
     }
 
     @Test func `a monitor sees no keys, is not answered twice, and ends with RESET`() {

@@ -17,7 +17,8 @@ extension ReplyWriter {
         for tip in command.tips { bulk(tip) }
         set(command.keys.count)
         for spec in command.keys { keySpec(spec) }
-        set(command.subcommands.count)
+        // As Redis: an empty set where there are none, an array otherwise.
+        if command.subcommands.isEmpty { set(0) } else { array(command.subcommands.count) }
         for subcommand in command.subcommands { information(subcommand) }
     }
 

@@ -109,3 +109,10 @@ def shared_integers(command: Command, ours: Reply, theirs: Reply) -> bool:
             why="Redis replies nil for a missing key before it reads the time; Valkey reads it first.")
 def getex_missing(command: Command, ours: Reply, theirs: Reply) -> bool:
     return name(command) == b"GETEX" and ours.is_null and theirs.is_error
+
+
+@difference("COMMAND GETKEYS of a command alone", "redis7",
+            why="7.0 wants an argument behind the command; 8 looks at the command first and says what it lacks.")
+def keys_of_a_command_alone(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return (name(command) == b"COMMAND" and len(command) == 3 and command[1].upper() == b"GETKEYS"
+            and ours.is_error and theirs.is_error)

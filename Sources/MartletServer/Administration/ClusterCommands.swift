@@ -118,24 +118,29 @@ extension CommandGroup {
         ]
     }
 
-    /// Which slot a key is in, and which keys are in a slot.
-    private static let slots: CommandGroup = [
-        Command(
-            "COUNTKEYSINSLOT", since: "3.0.0", group: .cluster, syntax: "slot",
-            summary: "Returns the number of keys in a hash slot.",
-            complexity: "O(N) where N is the number of keys in the database", arity: .exactly(3),
-            traits: [.stale, .walksShards], run: countKeys),
-        Command(
-            "GETKEYSINSLOT", since: "3.0.0", group: .cluster, syntax: "slot count",
-            summary: "Returns the key names in a hash slot.",
-            complexity: "O(N) where N is the number of keys in the database", arity: .exactly(4),
-            traits: [.stale, .walksShards], tips: answersVary, run: getKeys),
-        Command(
-            "KEYSLOT", since: "3.0.0", group: .cluster, syntax: "key",
-            summary: "Returns the hash slot for a key.",
-            complexity: "O(N) where N is the number of bytes in the key", arity: .exactly(3),
-            traits: .stale, run: slotOfKey),
-    ]
+    /// Which slot a key is in, and which keys are in a slot. Made anew for each container, which a
+    /// subcommand knows and must not share.
+    private static var slots: CommandGroup {
+        [
+            Command(
+                "COUNTKEYSINSLOT", since: "3.0.0", group: .cluster, syntax: "slot",
+                summary: "Returns the number of keys in a hash slot.",
+                complexity: "O(N) where N is the number of keys in the database",
+                arity: .exactly(3),
+                traits: [.stale, .walksShards], run: countKeys),
+            Command(
+                "GETKEYSINSLOT", since: "3.0.0", group: .cluster, syntax: "slot count",
+                summary: "Returns the key names in a hash slot.",
+                complexity: "O(N) where N is the number of keys in the database",
+                arity: .exactly(4),
+                traits: [.stale, .walksShards], tips: answersVary, run: getKeys),
+            Command(
+                "KEYSLOT", since: "3.0.0", group: .cluster, syntax: "key",
+                summary: "Returns the hash slot for a key.",
+                complexity: "O(N) where N is the number of bytes in the key", arity: .exactly(3),
+                traits: .stale, run: slotOfKey),
+        ]
+    }
 }
 
 private func withoutCluster(_ call: inout Call) throws(CommandError) -> Effect {

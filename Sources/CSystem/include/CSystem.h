@@ -91,6 +91,9 @@ static inline uint32_t martlet_load_relaxed_32(const void *_Nonnull address) {
 static inline void martlet_store_relaxed_32(void *_Nonnull address, uint32_t value) {
     __atomic_store_n((uint32_t *)address, value, __ATOMIC_RELAXED);
 }
+static inline void martlet_store_release_32(void *_Nonnull address, uint32_t value) {
+    __atomic_store_n((uint32_t *)address, value, __ATOMIC_RELEASE);
+}
 static inline uint64_t martlet_or_64(void *_Nonnull address, uint64_t bits) {
     return __atomic_fetch_or((uint64_t *)address, bits, __ATOMIC_SEQ_CST);
 }

@@ -38,6 +38,8 @@ package final class EngineSettings: Sendable {
     /// Grows after each change, so that loops take it over with their next iteration.
     package let version = Atomic<Int>(0)
     package let bulkBytesMax = Atomic<Int>(Limits.bulkBytesMax)
+    /// What a client may have queued between MULTI and EXEC.
+    package let queryBufferBytesMax = Atomic<Int>(Limits.queryBufferBytesMax)
     package let slowlogMicroseconds = Atomic<Int64>(10_000)
     /// How much of a request the slow log keeps.
     package let notedArgumentsMax = Atomic<Int>(32)
@@ -71,13 +73,20 @@ package final class EngineState: @unchecked Sendable {
     package let statistics: [LoopStatistics]
     package let loopCount: Int
     let conditionsWord: UnsafeMutableRawPointer
+    /// Guards `watchCount` along with the word below, and the pause along with its condition.
+    private let lock = ShardLock.allocate()
     /// Watched keys of all connections: the watching sink is active while this is not zero.
-    let watchCount = Atomic<Int>(0)
+    private var watchCount = 0
     let sinksWord: UnsafeMutableRawPointer
-    /// Monotonic nanoseconds at which CLIENT PAUSE ends.
+    /// Monotonic nanoseconds at which CLIENT PAUSE ends; 0 while there is none.
     package let pauseEndNanoseconds = Atomic<Int64>(0)
-    /// Called when a pause or claim ended early, to wake the loops.
+    /// How often something has ended that held commands back. A loop that parked connections lets
+    /// them come again when this differs from what it was before they were held back.
+    package let releaseCount = Atomic<UInt64>(0)
+    /// Called when that happened, to wake the loops.
     package let wakeLoops = SharedCallback()
+    /// Who waits for a claim on shards.
+    package let claimLine = ClaimLine()
     /// Called to close a client's connection, which `record.kill()` has stopped already.
     package let closeClient = SharedCallback1<ClientRecord>()
     /// Called when a connection begins to monitor, and when one stops that stays open.
@@ -112,6 +121,7 @@ package final class EngineState: @unchecked Sendable {
         unsafe keyspace.deallocate()
         unsafe conditionsWord.deallocate()
         unsafe sinksWord.deallocate()
+        lock.deallocate()
     }
 
     @inline(__always)
@@ -134,12 +144,62 @@ package final class EngineState: @unchecked Sendable {
     }
 
     /// Counts watched keys up or down. The caller holds the key's shard, whose next holder sees it.
+    ///
+    /// Count and word change under one lock: a late "nobody watches" must not follow upon an early
+    /// "somebody does".
     func changeWatchCount(by change: Int) {
-        let now = watchCount.add(change, ordering: .relaxed).newValue
-        if now == change && change > 0 || now == 0 {
-            let sinks: EffectSinks = now > 0 ? .watching : []
-            unsafe _ = martlet_exchange_release_32(sinksWord, sinks.rawValue)
-        }
+        lock.lock()
+        defer { lock.unlock() }
+        watchCount += change
+        let sinks: EffectSinks = watchCount > 0 ? .watching : []
+        unsafe martlet_store_release_32(sinksWord, sinks.rawValue)
+    }
+
+    // MARK: Pausing
+
+    /// CLIENT PAUSE. A pause in force gets the new end, and stops no less than before.
+    func pause(untilNanoseconds end: Int64, stopsAll: Bool) {
+        lock.lock()
+        defer { lock.unlock() }
+        pauseEndNanoseconds.store(end, ordering: .relaxed)
+        set(stopsAll ? .pausedAll : .pausedWrites, true)
+    }
+
+    /// CLIENT UNPAUSE.
+    func endPause() {
+        lock.lock()
+        liftPause()
+        lock.unlock()
+        releaseParked()
+    }
+
+    /// Lifts CLIENT PAUSE when its time is over.
+    ///
+    /// - Returns: how many nanoseconds are left of it, or nil when there is no pause.
+    @discardableResult
+    package func endPauseIfDue() -> Int64? {
+        let end = pauseEndNanoseconds.load(ordering: .relaxed)
+        if end == 0 { return nil }
+        let now = clock.monotonicNanoseconds()
+        if now < end { return end - now }
+        lock.lock()
+        // Meanwhile somebody may have paused anew.
+        let isSame = pauseEndNanoseconds.load(ordering: .relaxed) == end
+        if isSame { liftPause() }
+        lock.unlock()
+        if isSame { releaseParked() }
+        return nil
+    }
+
+    private func liftPause() {
+        pauseEndNanoseconds.store(0, ordering: .relaxed)
+        set([.pausedAll, .pausedWrites], false)
+    }
+
+    /// Lets all parked connections try again.
+    package func releaseParked() {
+        releaseCount.add(1, ordering: .releasing)
+        wakeLoops.call()
     }
 }
 
@@ -154,14 +214,6 @@ extension EngineState {
         }
     }
 
-    /// Lifts CLIENT PAUSE when its time is over.
-    package func endPauseIfDue() {
-        let end = pauseEndNanoseconds.load(ordering: .relaxed)
-        guard end != 0, clock.monotonicNanoseconds() >= end else { return }
-        pauseEndNanoseconds.store(0, ordering: .relaxed)
-        set([.pausedAll, .pausedWrites], false)
-    }
-
     /// WATCH: lets a session watch a key, whose shard the caller holds. `isExpired` says that the key
     /// is past its deadline and only not reclaimed yet.
     func watch(
@@ -173,12 +225,22 @@ extension EngineState {
             unsafe session.pointee.watch
             ?? WatchState(word: record.watchWord, owner: record)
         unsafe session.pointee.watch = watch
-        if watch.keys.contains(watched) { return }
-        watch.keys.append(watched)
+        guard watch.keys.insert(watched).inserted else { return }
         let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
         unsafe shard.pointee.watchers.add(watched, watch, wasExpired: isExpired)
         changeWatchCount(by: 1)
         record.watchedKeys.store(watch.keys.count, ordering: .relaxed)
+    }
+
+    /// Gives a session's place in the line back: its command ran, was paused, or will never come.
+    func leaveLine(_ session: UnsafeMutablePointer<Session>) {
+        if unsafe claimLine.leave(&session.pointee.place) { releaseParked() }
+    }
+
+    /// A session will never come again: gives back what others hold for it.
+    package func forget(_ session: UnsafeMutablePointer<Session>) {
+        unsafe unwatch(session)
+        unsafe leaveLine(session)
     }
 
     /// Takes all watched keys of a session off their shards. The caller holds no shard.

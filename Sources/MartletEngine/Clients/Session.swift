@@ -25,13 +25,13 @@ package struct SessionGate: OptionSet {
     package static let skipArmed = SessionGate(rawValue: 1 << 5)
     /// CLIENT NO-TOUCH ON.
     package static let noTouch = SessionGate(rawValue: 1 << 6)
+    /// The next command met a claim and has a place in the line: see `ClaimLine`.
+    static let waitsInLine = SessionGate(rawValue: 1 << 7)
 }
 
 /// What a connection's loop must do after the current command, beyond sending its reply.
 package enum FollowUp: UInt8 {
     case none
-    /// Run the queued transaction.
-    case execute
     /// Close once the replies are sent.
     case closeAfterReply
     /// Close at once, without a reply.
@@ -52,7 +52,9 @@ package struct Session: ~Copyable {
     package let record: ClientRecord
     /// How far a large request was looked at that is not whole yet.
     var partialRequest = PartialRequest()
-    /// Commands queued since MULTI; kept for the next transaction.
+    /// The place in the line of a command that met a claim; 0 for none.
+    var place: UInt64 = 0
+    /// Commands queued since MULTI; nil outside of transactions.
     var transaction: Transaction?
     /// What the connection watches; nil when nothing.
     var watch: WatchState?
@@ -95,19 +97,36 @@ extension Session {
         add(bytesOut, to: record.netOutputBytes)
     }
 
-    /// MULTI: what follows is queued.
-    mutating func beginTransaction() {
+    /// MULTI: what follows is queued in `transaction`, an empty one.
+    mutating func beginTransaction(_ transaction: Transaction) {
         gate.insert(.inTransaction)
-        if transaction == nil { transaction = Transaction() }
+        self.transaction = transaction
         record.queuedCommands.store(0, ordering: .relaxed)
     }
 
-    /// Forgets what was queued.
-    mutating func endTransaction() {
+    /// Forgets what was queued; returns the transaction, to be used again.
+    @discardableResult
+    mutating func endTransaction() -> Transaction? {
         gate.remove(.inTransaction)
-        transaction?.reset()
         record.queuedCommands.store(-1, ordering: .relaxed)
         record.transactionBytes.store(0, ordering: .relaxed)
+        return transaction.take()
+    }
+}
+
+/// Empty transactions of a loop: a connection between two of them holds no memory for the next one.
+struct TransactionPool: ~Copyable {
+    private var spare: [Transaction] = []
+
+    /// More than this many transactions are rarely open on one loop at a time.
+    private static let countMax = 16
+
+    mutating func take() -> Transaction { spare.popLast() ?? Transaction() }
+
+    mutating func giveBack(_ transaction: Transaction?) {
+        guard let transaction, spare.count < Self.countMax else { return }
+        transaction.reset()
+        spare.append(transaction)
     }
 }
 
@@ -130,13 +149,17 @@ final class Transaction {
     /// A command could not be queued: EXEC answers EXECABORT.
     var isAborted = false
 
+    /// Forgets the commands, and gives the memory of many back.
     func reset() {
-        commands.removeAll(keepingCapacity: commands.count < 256)
-        arguments.removeAll(keepingCapacity: arguments.count < 1024)
-        if bytes.capacity > 64 * 1024 { bytes.release() } else { bytes.removeAll() }
+        commands.removeAll(keepingCapacity: commands.capacity < 256)
+        arguments.removeAll(keepingCapacity: arguments.capacity < 1024)
+        if bytes.capacity > 16 * 1024 { bytes.release() } else { bytes.removeAll() }
         isAborted = false
     }
 
     /// Bytes held for queued commands: CLIENT LIST's multi-mem.
-    var memoryBytes: Int { bytes.capacity }
+    var memoryBytes: Int {
+        bytes.capacity + commands.capacity * MemoryLayout<Queued>.stride
+            + arguments.capacity * MemoryLayout<Argument>.stride
+    }
 }

@@ -22,6 +22,8 @@ package struct Call: ~Copyable {
     package var errorDetail = ByteBuffer()
     /// Inside EXEC or a script: all locks that the command may need are held already.
     package internal(set) var isNested = false
+    /// Empty transactions for MULTI.
+    var transactions = TransactionPool()
     /// The number of the command that runs.
     package internal(set) var commandNumber = 0
     /// What all loops share.
@@ -45,6 +47,11 @@ package struct Call: ~Copyable {
 
     /// What every thread may see and ask of the client.
     package var record: ClientRecord { unsafe session.pointee.record }
+
+    /// Ends the session's transaction, if one is open.
+    mutating func endTransaction() {
+        transactions.giveBack(unsafe session.pointee.endTransaction())
+    }
 
     /// The command that runs.
     package var command: Command { unsafe commands.all[commandNumber] }

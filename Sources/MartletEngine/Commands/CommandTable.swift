@@ -56,6 +56,8 @@ package final class CommandTable: @unchecked Sendable {
     private let index: UnsafeMutablePointer<CommandLookup.Row>
     /// Names by number, as clients spell them, in lower case: a renamed command goes by its new one.
     private var spelled: [[UInt8]]
+    /// EXEC's number, -1 in a table without it.
+    let execNumber: Int
     private var multiplier: UInt64 = 0x9E37_79B9_7F4A_7C15
     /// - Parameters:
     ///   - groups: the engine's own and the server's.
@@ -74,6 +76,7 @@ package final class CommandTable: @unchecked Sendable {
         self.all = all
         self.topLevel = topLevel.filter { renames[$0.name.lowercased()] != "" }
             .sorted { $0.name < $1.name }
+        execNumber = all.firstIndex { $0.name == "EXEC" } ?? -1
         spelled = all.map { Array($0.name.lowercased().utf8) }
         unsafe rows = .allocate(capacity: all.count)
         for command in all {

@@ -67,17 +67,35 @@ extension Executor {
         let before = call.reply.buffer.count
         error.write(to: &call.reply, detail: call.errorDetail.view)
         countError(from: before)
-        applyReplyMode(from: before)
+        silence(from: before)
+        endReplyMode()
         return .none
+    }
+
+    /// The same for a known command. An EXEC that may not run ends its transaction.
+    private mutating func rejected(_ number: Int, _ error: CommandError) -> FollowUp {
+        statistics.countFailure(number, wasRejected: true)
+        guard unsafe number == call.commands.execNumber else { return reject(error) }
+        var reason = ReplyWriter()
+        error.write(to: &reason, detail: call.errorDetail.view)
+        let text = reason.buffer.view.slice(1, reason.buffer.count - 2)
+        call.errorDetail.removeAll()
+        call.errorDetail.append("EXECABORT Transaction discarded because of: ")
+        let code = ByteView("ERR ")
+        let hasPlainCode = text.count >= code.count && text.slice(0, code.count) == code
+        call.errorDetail.append(hasPlainCode ? text.slice(code.count, text.count) : text)
+        call.endTransaction()
+        unsafe call.state.unwatch(call.session)
+        return reject(.detailed)
     }
 
     /// The long way for a request: finds the subcommand, makes all checks, and runs or queues it.
     @inline(never)
-    mutating func executeGated(_ number: Int, hash: UInt64) -> FollowUp {
+    mutating func executeGated(_ number: Int) -> FollowUp {
         var number = number
         let commands = unsafe call.commands
         var command = commands.all[number]
-        var gate = unsafe call.session.pointee.gate
+        let gate = unsafe call.session.pointee.gate
         if unsafe call.session.pointee.record.isKilled { return .close }
         // COMMAND works without a subcommand too; other containers do not by their arity.
         if !command.subcommands.isEmpty && call.arguments.count >= 2 {
@@ -100,7 +118,7 @@ extension Executor {
         }
         let conditions = unsafe call.state.conditions
         if conditions.contains(.memoryFull) && needsMemory(command) && isMemoryFull() {
-            return refuseForMemory(number)
+            return rejected(number, .outOfMemory)
         }
         if conditions.contains(.loading) && !traits.contains(.loading) {
             return rejected(
@@ -110,22 +128,21 @@ extension Executor {
         if gate.contains(.monitor) && (command.access != .none || traits.contains(.mayReplicate)) {
             return rejected(number, .invalid("Replica can't interact with the keyspace"))
         }
-        if gate.contains(.inTransaction) && !traits.contains(.notQueued) {
-            queue(command)
-            return .none
+        if mustWait(command) {
+            leaveLine()
+            return .park
         }
-        if mustWait(command, conditions) { return .park }
-        if gate.contains(.noTouch) { call.keyspace.leavesNoTrace = true }
+        if gate.contains(.inTransaction) && !traits.contains(.notQueued) { return queue(command) }
+        unsafe call.session.pointee.record.lastCommand.store(number, ordering: .relaxed)
+        call.keyspace.leavesNoTrace = gate.contains(.noTouch)
         defer { call.keyspace.leavesNoTrace = false }
         let before = call.reply.buffer.count
-        unsafe call.session.pointee.record.lastCommand.store(number, ordering: .relaxed)
-        let row = unsafe commands.rows + number
-        let followUp = unsafe run(
-            number, row, subcommandHash(command, hash), isMonitored: isMonitored(command))
-        gate = unsafe call.session.pointee.gate
-        // A parked command comes again, and is skipped then.
-        if followUp != .park, !gate.isDisjoint(with: [.repliesOff, .skipNextReply, .skipArmed]) {
-            applyReplyMode(from: before)
+        let isExec = number == commands.execNumber && gate.contains(.inTransaction)
+        let followUp = isExec ? executeTransaction() : runGated(command)
+        // A parked command comes again.
+        if followUp != .park {
+            silence(from: before)
+            endReplyMode()
         }
         return followUp
     }
@@ -133,7 +150,7 @@ extension Executor {
     /// Whether a command, or for EXEC one that is queued, may use more memory.
     private func needsMemory(_ command: Command) -> Bool {
         if command.traits.contains(.growsMemory) { return true }
-        guard command.name == "EXEC",
+        guard unsafe command.number == call.commands.execNumber,
             let transaction = unsafe call.session.pointee.transaction
         else { return false }
         return transaction.commands.contains { queued in
@@ -147,54 +164,53 @@ extension Executor {
         return unsafe call.state.conditions.contains(.memoryFull)
     }
 
-    private mutating func refuseForMemory(_ number: Int) -> FollowUp {
-        guard unsafe call.commands.all[number].name == "EXEC" else {
-            return rejected(number, .outOfMemory)
+    private mutating func runGated(_ command: Command) -> FollowUp {
+        let plan = plan(command, call.arguments)
+        guard takes(plan) else { return .park }
+        if let heldUp = heldUp(command) {
+            unsafe Router.unlock(plan, call.state.keyspace.pointee)
+            return heldUp
         }
-        let error = call.error(
-            "EXECABORT Transaction discarded because of: OOM command not allowed when used memory "
-                + "> 'maxmemory'.")
-        let followUp = rejected(number, error)
-        unsafe call.session.pointee.endTransaction()
-        unsafe call.state.unwatch(call.session)
-        return followUp
+        let isMonitored = isMonitored(command)
+        unsafe runHeld(call.commands.rows + command.number)
+        if isMonitored { feedMonitors(command) }
+        unsafe Router.unlock(plan, call.state.keyspace.pointee)
+        return finish(command.number)
     }
 
-    private mutating func rejected(_ number: Int, _ error: CommandError) -> FollowUp {
-        statistics.countFailure(number, wasRejected: true)
-        if unsafe call.commands.all[number].name == "EXEC" { return abortTransaction(error) }
-        return reject(error)
+    /// Takes the locks of a plan. A command that meets a claim is given a place in the line, which
+    /// it keeps until it comes again and meets none.
+    mutating func takes(_ plan: LockPlan) -> Bool {
+        if unsafe Router.lock(plan, call.state.keyspace.pointee) {
+            leaveLine()
+            return true
+        }
+        unsafe call.session.pointee.gate.insert(.waitsInLine)
+        unsafe call.state.claimLine.takePlace(&call.session.pointee.place)
+        return false
     }
 
-    /// An EXEC that is refused ends its transaction, whatever the reason.
-    private mutating func abortTransaction(_ error: CommandError) -> FollowUp {
-        var reason = ReplyWriter()
-        error.write(to: &reason, detail: call.errorDetail.view)
-        let text = reason.buffer.view
-        // Of `-ERR text` the text, without the line's end.
-        let begin = (text.firstIndex(of: UInt8(ascii: " ")) ?? 0) + 1
-        call.errorDetail.removeAll()
-        call.errorDetail.append("EXECABORT Transaction discarded because of: ")
-        call.errorDetail.append(text.slice(begin, max(begin, text.count - 2)))
-        endTransaction()
-        return reject(.detailed)
+    private func leaveLine() {
+        if unsafe !call.session.pointee.gate.contains(.waitsInLine) { return }
+        unsafe call.session.pointee.gate.remove(.waitsInLine)
+        unsafe call.state.leaveLine(call.session)
     }
 
-    /// The hash of the first key: a subcommand's stands elsewhere than its container's.
-    private func subcommandHash(_ command: Command, _ hash: UInt64) -> UInt64 {
-        guard command.parent != nil, let spec = command.keys.first,
-            spec.first < call.arguments.count
-        else { return hash }
-        return unsafe call.keyspace.keyspace.pointee.hashKey.hash(call.arguments[spec.first])
+    /// What keeps a command from running although it was admitted: a KILL or PAUSE that came before
+    /// its locks were taken. The caller holds them.
+    func heldUp(_ command: Command) -> FollowUp? {
+        if unsafe call.session.pointee.record.isKilled { return .close }
+        return mustWait(command) ? .park : nil
     }
 
     /// CLIENT PAUSE holds the command back, or a shutdown does.
-    private func mustWait(_ command: Command, _ conditions: ServerConditions) -> Bool {
+    private func mustWait(_ command: Command) -> Bool {
+        let conditions = unsafe call.state.conditions
         if command.traits.contains(.evenWhilePaused) { return false }
         if conditions.contains(.pausedAll) { return true }
         guard !conditions.isDisjoint(with: [.pausedWrites, .shuttingDown]) else { return false }
         if command.access == .write || command.traits.contains(.mayReplicate) { return true }
-        guard command.name == "EXEC",
+        guard unsafe command.number == call.commands.execNumber,
             let transaction = unsafe call.session.pointee.transaction
         else { return false }
         return transaction.commands.contains { queued in
@@ -203,20 +219,26 @@ extension Executor {
         }
     }
 
-    /// Drops the reply written from `before` on if the client asked for that.
-    mutating func applyReplyMode(from before: Int) {
-        let session = unsafe call.session
-        if unsafe session.pointee.gate.contains(.skipArmed) {
-            unsafe session.pointee.gate.remove(.skipArmed)
-            unsafe session.pointee.gate.insert(.skipNextReply)
-            call.reply.buffer.truncate(to: before)
-            return
-        }
-        if unsafe !session.pointee.gate.isDisjoint(with: [.repliesOff, .skipNextReply]) {
-            call.reply.buffer.truncate(to: before)
-            unsafe session.pointee.gate.remove(.skipNextReply)
-        }
+    // MARK: Replies that are not wanted
+
+    /// Drops the reply written from `before` on if the client asked for that with CLIENT REPLY. Of a
+    /// transaction that asks for it midway, the whole reply: half of one breaks the framing.
+    mutating func silence(from before: Int) {
+        let silencing: SessionGate = [.repliesOff, .skipNextReply, .skipArmed]
+        if unsafe call.session.pointee.gate.isDisjoint(with: silencing) { return }
+        call.reply.buffer.truncate(to: before)
     }
+
+    /// A request has ended: CLIENT REPLY SKIP counts for the one that follows it.
+    private func endReplyMode() {
+        let session = unsafe call.session
+        if unsafe session.pointee.gate.isDisjoint(with: [.skipNextReply, .skipArmed]) { return }
+        let isArmed = unsafe session.pointee.gate.contains(.skipArmed)
+        unsafe session.pointee.gate.subtract([.skipNextReply, .skipArmed])
+        if isArmed { unsafe session.pointee.gate.insert(.skipNextReply) }
+    }
+
+    // MARK: What others are shown
 
     /// What MONITOR may show of a request.
     func shownArguments(_ command: Command) -> [[UInt8]] {

@@ -12,11 +12,14 @@ enum ChangeLog {
     static func publish(
         _ effect: Effect, _ call: inout Call, _ counts: LoopCounts
     ) {
-        let recorded = unsafe call.keyspace.effects.pointee.changeCount
         let changes = effect.isRecorded ? 0 : Int(effect.count)
-        if changes &+ recorded == 0 { return }
-        counts.countChanges(changes &+ recorded)
-        if call.keyspace.sinks.isEmpty && recorded == 0 { return }
+        if unsafe call.keyspace.effects.pointee.isEmpty {
+            if changes == 0 { return }
+            counts.countChanges(changes)
+            if call.keyspace.sinks.isEmpty { return }
+        } else {
+            unsafe counts.countChanges(changes &+ call.keyspace.effects.pointee.changeCount)
+        }
         deliver(effect, &call)
     }
 

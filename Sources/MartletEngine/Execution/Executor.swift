@@ -292,7 +292,7 @@ package struct Executor: ~Copyable {
 
     private static func next(_ followUp: FollowUp) -> Served.Next {
         switch followUp {
-        case .none, .execute: .readOn
+        case .none: .readOn
         case .park: .park
         case .closeAfterReply: .closeAfterReply
         case .close: .close
@@ -374,47 +374,55 @@ package struct Executor: ~Copyable {
         call.arguments = arguments(item)
         guard item.row >= 0 else { return reject(unknown: true, row: -1) }
         let row = unsafe rows + item.row
-        let isPlain = isPlain(unsafe row.pointee.isContainer)
         call.commandNumber = item.row
-        guard isPlain else { return executeGated(item.row, hash: item.hash) }
+        if unsafe row.pointee.isContainer || call.session.pointee.gate.rawValue != 0 {
+            return executeGated(item.row)
+        }
         guard unsafe row.pointee.admits(item.argumentCount) else {
             return reject(unknown: false, row: item.row)
         }
         return unsafe run(item.row, row, item.hash)
     }
 
-    /// Nothing about the connection or the server asks for the long way.
+    /// The words that hold a command up, together: the state of the server and that of the client.
+    ///
+    /// They are read under the command's locks. Whoever changes one then takes every shard once
+    /// before it replies, so that no command slips by after the reply: see `passEveryShard`.
     @inline(__always)
-    private func isPlain(_ isContainer: Bool) -> Bool {
-        if isContainer { return false }
-        if unsafe call.session.pointee.gate.rawValue != 0 { return false }
-        if unsafe martlet_load_relaxed_64(conditions) != 0 { return false }
-        return unsafe martlet_load_relaxed_64(call.session.pointee.killedWord) == 0
+    private var heldUp: UInt64 {
+        unsafe martlet_load_relaxed_64(conditions)
+            | martlet_load_relaxed_64(call.session.pointee.killedWord)
     }
 
-    /// Takes the locks of an admitted request and runs it. `isMonitored`, always false on the plain
-    /// way and so no cost there, shows it to the monitors before the locks are released.
+    /// Takes the locks of an admitted request and runs it, or sends it the long way.
     @inline(__always)
-    mutating func run(
-        _ number: Int, _ row: UnsafeMutablePointer<CommandRow>, _ hash: UInt64,
-        isMonitored: Bool = false
+    private mutating func run(
+        _ number: Int, _ row: UnsafeMutablePointer<CommandRow>, _ hash: UInt64
     ) -> FollowUp {
         if unsafe row.pointee.shape == .one {
-            let lock = unsafe keyspace.pointee.lock(keyspace.pointee.shardIndex(hash))
+            let shard = unsafe keyspace.pointee.shardIndex(hash)
+            let lock = unsafe keyspace.pointee.lock(shard)
             lock.lock()
-            if unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(hash)).pointee.claimant
-                != 0
-            {
+            if unsafe heldUp | UInt64(keyspace.pointee.shard(shard).pointee.claimant) != 0 {
                 lock.unlock()
-                return .park
+                return executeGated(number)
             }
-            unsafe runHeld(row, isMonitored: isMonitored)
+            unsafe runHeld(row)
             lock.unlock()
         } else if unsafe row.pointee.shape == .none {
-            unsafe runHeld(row, isMonitored: isMonitored)
-        } else if !runRouted(number, isMonitored: isMonitored) {
-            return .park
+            if heldUp != 0 { return executeGated(number) }
+            unsafe runHeld(row)
+        } else if !runRouted(number) {
+            return executeGated(number)
         }
+        return finish(number)
+    }
+
+    /// Accounts for a command that ran.
+    ///
+    /// - Returns: what it wants beyond its reply.
+    @inline(__always)
+    mutating func finish(_ number: Int) -> FollowUp {
         let now = martlet_ticks()
         let ticks = now &- lastTicks
         lastTicks = now
@@ -423,29 +431,28 @@ package struct Executor: ~Copyable {
         let followUp = call.followUp
         if followUp == .none { return .none }
         call.followUp = .none
-        return followUp == .execute ? executeTransaction() : followUp
+        return followUp
     }
 
     /// Runs the handler; its locks are held.
     @inline(__always)
-    private mutating func runHeld(
-        _ row: UnsafeMutablePointer<CommandRow>, isMonitored: Bool
-    ) {
+    mutating func runHeld(_ row: UnsafeMutablePointer<CommandRow>) {
         call.keyspace.sinks = unsafe EffectSinks(rawValue: martlet_load_relaxed_32(sinks))
         do {
             let effect = try unsafe row.pointee.run(&call)
+            assert(
+                unsafe row.pointee.isWrite || effect.count == 0,
+                "a command that is not declared to write changes nothing")
             ChangeLog.publish(effect, &call, counts)
         } catch {
             fail(error)
         }
-        // EXEC has only begun: it is shown behind the commands it runs.
-        if isMonitored && call.followUp != .execute { feedMonitors(call.command) }
     }
 
     /// Runs a command of a transaction, whose locks are held.
-    mutating func runNested(_ number: Int, isMonitored: Bool) {
+    mutating func runNested(_ number: Int) {
         let row = unsafe rows + number
-        unsafe runHeld(row, isMonitored: isMonitored)
+        unsafe runHeld(row)
         let now = martlet_ticks()
         let ticks = now &- lastTicks
         lastTicks = now
@@ -478,15 +485,15 @@ package struct Executor: ~Copyable {
         statistics.countError(code: text.slice(0, min(end, 64)))
     }
 
-    /// Runs a request that needs more than one lock, or locks itself.
+    /// Runs a request that needs more than one lock, or locks itself; false when it is held up.
     @inline(never)
-    private mutating func runRouted(_ number: Int, isMonitored: Bool) -> Bool {
+    private mutating func runRouted(_ number: Int) -> Bool {
         let command = unsafe call.commands.all[number]
-        let row = unsafe rows + number
         let plan = plan(command, call.arguments)
         guard unsafe Router.lock(plan, keyspace.pointee) else { return false }
-        unsafe runHeld(row, isMonitored: isMonitored)
-        unsafe Router.unlock(plan, keyspace.pointee)
+        defer { unsafe Router.unlock(plan, keyspace.pointee) }
+        if heldUp != 0 { return false }
+        unsafe runHeld(rows + number)
         return true
     }
 

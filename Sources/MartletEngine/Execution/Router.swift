@@ -20,6 +20,13 @@ struct ShardSet {
         }
     }
 
+    func contains(_ shard: Int) -> Bool {
+        unsafe withUnsafeBytes(of: words) { bytes in
+            let word = unsafe bytes.load(fromByteOffset: (shard >> 6) * 8, as: UInt64.self)
+            return word & 1 << UInt64(shard & 63) != 0
+        }
+    }
+
     /// Calls `body` for every member in ascending order.
     func forEachShard(_ body: (Int) -> Void) {
         unsafe withUnsafeBytes(of: words) { bytes in

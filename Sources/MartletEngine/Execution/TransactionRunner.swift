@@ -4,14 +4,15 @@
 //  Raw memory: queued arguments are views into the transaction's own buffer, which nothing changes
 //  while EXEC runs; the array of views is lent for that time.
 
+import CSystem
 import MartletBase
 
 extension Executor {
     /// Queues a request of an open transaction and replies `QUEUED`.
-    mutating func queue(_ command: Command) {
+    mutating func queue(_ command: Command) -> FollowUp {
         let session = unsafe call.session
         let before = call.reply.buffer.count
-        guard let transaction = unsafe session.pointee.transaction else { return }
+        guard let transaction = unsafe session.pointee.transaction else { return .none }
         let first = transaction.arguments.count
         for index in 0..<call.arguments.count {
             let view = call.arguments[index]
@@ -24,23 +25,33 @@ extension Executor {
                 command: command.number, firstArgument: first,
                 argumentCount: call.arguments.count))
         let record = unsafe session.pointee.record
+        let bytes = transaction.memoryBytes
         record.queuedCommands.store(transaction.commands.count, ordering: .relaxed)
-        record.transactionBytes.store(transaction.memoryBytes, ordering: .relaxed)
+        record.transactionBytes.store(bytes, ordering: .relaxed)
+        // What is queued counts as received and not executed.
+        if unsafe bytes > call.state.settings.queryBufferBytesMax.load(ordering: .relaxed) {
+            return .close
+        }
         call.reply.simple("QUEUED")
-        applyReplyMode(from: before)
+        silence(from: before)
+        return .none
     }
 
-    /// EXEC.
+    /// EXEC in a transaction.
     @inline(never)
     mutating func executeTransaction() -> FollowUp {
         let session = unsafe call.session
         guard let transaction = unsafe session.pointee.transaction else { return .none }
+        let exec = call.command
         if transaction.isAborted {
+            let before = call.reply.buffer.count
             call.reply.error("EXECABORT Transaction discarded because of previous errors.")
-            statistics.countError(code: ByteView("EXECABORT"))
-            if isMonitored(call.command) { feedMonitors(call.command) }
-            endTransaction()
-            return .none
+            countError(from: before)
+            statistics.countFailure(exec.number, wasRejected: false)
+            if isMonitored(exec) { feedMonitors(exec) }
+            call.endTransaction()
+            unsafe call.state.unwatch(session)
+            return finish(exec.number)
         }
         var views: [ByteView] = []
         let bytes = transaction.bytes.view
@@ -51,9 +62,13 @@ extension Executor {
         let plan = unsafe views.withUnsafeMutableBufferPointer { buffer in
             unsafe self.plan(transaction, buffer)
         }
-        guard unsafe Router.lock(plan, call.state.keyspace.pointee) else { return .park }
-        call.keyspace.sinks = unsafe call.state.sinks
-        let request = (number: call.commandNumber, arguments: call.arguments)
+        guard takes(plan) else { return .park }
+        if let heldUp = heldUp(exec) {
+            unsafe Router.unlock(plan, call.state.keyspace.pointee)
+            return heldUp
+        }
+        let begin = martlet_ticks()
+        let own = call.arguments
         if isTouched() {
             call.reply.nullArray()
         } else {
@@ -64,16 +79,16 @@ extension Executor {
             }
             call.isNested = false
         }
-        call.commandNumber = request.number
-        call.arguments = request.arguments
-        if isMonitored(call.command) { feedMonitors(call.command) }
-        unwatchHeld(plan)
+        call.commandNumber = exec.number
+        call.arguments = own
+        if isMonitored(exec) { feedMonitors(exec) }
+        unwatchHeld()
         unsafe Router.unlock(plan, call.state.keyspace.pointee)
-        endTransaction()
+        call.endTransaction()
+        // All commands saw one time; those that follow see the present one.
+        if martlet_ticks() &- begin >= TickRate.perMillisecond { refreshTime() }
         // What a queued command wanted beyond its reply: QUIT is not queued, CLIENT KILL may be.
-        let followUp = call.followUp
-        call.followUp = .none
-        return followUp
+        return finish(exec.number)
     }
 
     private func arguments(
@@ -133,18 +148,13 @@ extension Executor {
         call.commandNumber = queued.command
         call.arguments = unsafe arguments(queued, views)
         if command.parent != nil { call.arguments.position = 2 }
-        runNested(queued.command, isMonitored: isMonitored(command))
-    }
-
-    /// EXEC and DISCARD end the transaction and forget what was watched.
-    mutating func endTransaction() {
-        let session = unsafe call.session
-        unsafe session.pointee.endTransaction()
-        unsafe call.state.unwatch(session)
+        let isMonitored = isMonitored(command)
+        runNested(queued.command)
+        if isMonitored { feedMonitors(command) }
     }
 
     /// Takes the watched keys, whose shards are held, off their shards.
-    private mutating func unwatchHeld(_ plan: LockPlan) {
+    private mutating func unwatchHeld() {
         let session = unsafe call.session
         guard let watch = unsafe session.pointee.watch else { return }
         for key in watch.keys {

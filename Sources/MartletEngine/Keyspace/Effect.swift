@@ -75,14 +75,17 @@ struct EffectBuffer: ~Copyable {
 
     private(set) var records: [Record] = []
     private var keys = ByteBuffer()
-    /// Changes since the buffer was last emptied.
+    /// Changes since the buffer was last emptied. An expiry is none: Redis does not count it either.
     private(set) var changeCount = 0
+    /// Nothing was appended since then.
+    private(set) var isEmpty = true
 
     /// Appends an event on a key; its bytes are copied only if a sink is active.
     mutating func append(
         _ event: KeyEvent, _ key: Key, database: Int, sinks: EffectSinks, count: Int = 1
     ) {
-        changeCount += count
+        if event != .expired { changeCount += count }
+        isEmpty = false
         if sinks.isEmpty { return }
         records.append(
             Record(
@@ -98,11 +101,9 @@ struct EffectBuffer: ~Copyable {
             hash: record.keyHash)
     }
 
-    @inline(__always)
-    var isEmpty: Bool { changeCount == 0 }
-
     mutating func removeAll() {
         changeCount = 0
+        isEmpty = true
         records.removeAll(keepingCapacity: records.count < 1024)
         keys.removeAll()
     }

@@ -81,6 +81,15 @@ package struct KeyAccess {
         unsafe shard(key).pointee.expiredCount += 1
     }
 
+    /// Whether a key is there, but past its deadline. It is left where it is.
+    func isExpired(_ key: Key) -> Bool {
+        let shard = unsafe shard(key)
+        guard let partition = unsafe shard.pointee.partition(database),
+            let slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash)
+        else { return false }
+        return slot.entry.isExpired(at: unsafe shard.pointee.advance(to: nowMilliseconds))
+    }
+
     /// Removes a key past its deadline as the expiry cycle found it. The caller holds its shard.
     func reclaim(_ key: Key, inDatabase database: Int) {
         guard let partition = unsafe shard(key).pointee.partition(database),

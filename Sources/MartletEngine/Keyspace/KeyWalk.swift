@@ -73,7 +73,8 @@ extension KeyAccess {
             let shard = unsafe keyspace.pointee.shard(index)
             guard let partition = unsafe shard.pointee.partition(other) else { continue }
             if unsafe !shard.pointee.watchers.isEmpty {
-                unsafe shard.pointee.watchers.touchAll(in: other) { target.exists($0) }
+                unsafe shard.pointee.watchers.replaceAll(
+                    in: other, old: { target.presence($0) != .missing }, new: { _ in .missing })
             }
             removed += unsafe partition.pointee.count
             unsafe partition.pointee.flush(hashKey: keyspace.pointee.hashKey)
@@ -87,25 +88,27 @@ extension KeyAccess {
             let shard = unsafe keyspace.pointee.shard(index)
             if unsafe !shard.pointee.watchers.isEmpty {
                 for (database, other) in [(first, second), (second, first)] {
-                    unsafe shard.pointee.watchers.touchAll(in: database) { key in
-                        [database, other].contains { each in
-                            var target = self
-                            target.database = each
-                            return target.exists(key)
-                        }
-                    }
+                    var old = self
+                    var new = self
+                    old.database = database
+                    new.database = other
+                    unsafe shard.pointee.watchers.replaceAll(
+                        in: database, old: { old.presence($0) != .missing },
+                        new: { new.presence($0) })
                 }
             }
             unsafe shard.pointee.swapPartitions(first, second)
         }
     }
 
-    private func exists(_ key: WatchedKey) -> Bool {
+    private func presence(_ key: WatchedKey) -> WatchTable.Presence {
         key.bytes.withView { bytes in
-            let index = unsafe keyspace.pointee.shardIndex(key.hash)
-            guard let partition = unsafe keyspace.pointee.shard(index).pointee.partition(database)
-            else { return false }
-            return unsafe partition.pointee.table.find(bytes, hash: key.hash) != nil
+            let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
+            guard let partition = unsafe shard.pointee.partition(database),
+                let slot = unsafe partition.pointee.table.find(bytes, hash: key.hash)
+            else { return .missing }
+            let now = unsafe shard.pointee.advance(to: nowMilliseconds)
+            return slot.entry.isExpired(at: now) ? .expired : .alive
         }
     }
 }

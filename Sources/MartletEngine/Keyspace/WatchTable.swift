@@ -18,8 +18,8 @@ package final class WatchState: @unchecked Sendable {
     private let word: UnsafeMutableRawPointer
     /// Keeps the word alive.
     private let owner: AnyObject
-    /// Watched keys with their databases, in order of WATCH.
-    var keys: [WatchedKey] = []
+    /// Watched keys with their databases.
+    var keys: Set<WatchedKey> = []
 
     /// - Parameters:
     ///   - word: eight aligned bytes.
@@ -83,10 +83,36 @@ struct WatchTable {
         watchers[key]?.first { $0.state === state }?.wasExpired == false
     }
 
-    /// A database was flushed or exchanged: every watched key of it that exists counts as written.
-    mutating func touchAll(in database: Int, where exists: (WatchedKey) -> Bool) {
-        for (key, list) in watchers where key.database == database && exists(key) {
-            for watcher in list { watcher.state.touch() }
+    /// A database gets other contents, or none: FLUSHALL, FLUSHDB, SWAPDB.
+    ///
+    /// - Parameters:
+    ///   - database: whose keys are replaced.
+    ///   - old: whether a key is there now, alive or not.
+    ///   - new: whether and how it will be there.
+    mutating func replaceAll(
+        in database: Int, old: (WatchedKey) -> Bool, new: (WatchedKey) -> Presence
+    ) {
+        for (key, list) in watchers where key.database == database {
+            let presence = new(key)
+            let wasThere = old(key)
+            for index in list.indices {
+                if list[index].wasExpired && presence != .alive {
+                    // It was gone for this watcher and still is.
+                    watchers[key]?[index].wasExpired = presence == .expired
+                } else if !wasThere && presence == .expired {
+                    // Missing before, and no less missing now.
+                    watchers[key]?[index].wasExpired = true
+                } else if wasThere || presence == .alive {
+                    list[index].state.touch()
+                }
+            }
         }
+    }
+
+    /// How a key is in a database.
+    enum Presence {
+        case missing
+        case expired
+        case alive
     }
 }

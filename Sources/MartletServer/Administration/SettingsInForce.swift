@@ -74,6 +74,8 @@ extension ServerContext {
 
     private func applyLimits(_ settings: Settings, systemBytes: Int) {
         // Values and arguments are not longer than `Limits` says, whatever more is allowed.
+        state.settings.queryBufferBytesMax.store(
+            settings.queryBufferBytesMax, ordering: .relaxed)
         state.settings.bulkBytesMax.store(
             min(settings.bulkBytesMax, Limits.bulkBytesMax), ordering: .relaxed)
         state.settings.activeExpireEffort.store(settings.activeExpireEffort, ordering: .relaxed)

@@ -17,6 +17,8 @@ final class LoopHandler: ConnectionHandler {
     struct Client: ~Copyable {
         var session: UnsafeMutablePointer<Session>
         var connection: ConnectionReference
+        /// Stands among the parked.
+        var isParked = false
     }
 
     private let context: ServerContext
@@ -26,10 +28,15 @@ final class LoopHandler: ConnectionHandler {
     private let work: UnsafeMutablePointer<Work>
 
     /// What the loop works with at each event.
+    @safe
     private struct Work: ~Copyable {
         var executor: Executor
         /// Connections that stopped before a request that must wait, in order of arrival.
-        var parked: [ConnectionReference] = []
+        var parked: [UnsafeMutablePointer<Client>] = unsafe []
+        /// The engine's count of releases before the first of them was held back.
+        var releasesBeforeParking: UInt64 = 0
+        /// The same count when this iteration began.
+        var releasesBeforeIteration: UInt64 = 0
 
         init(executor: consuming Executor) { self.executor = executor }
     }
@@ -128,7 +135,7 @@ final class LoopHandler: ConnectionHandler {
             return Outcome(
                 consumed: served.consumed, next: .readOn, minimumBytes: served.bytesNeeded)
         case .park:
-            unsafe work.pointee.parked.append(client.pointee.connection)
+            unsafe park(client)
             return Outcome(consumed: served.consumed, next: .pause)
         case .yield:
             // With nothing left to execute there is nothing to come back for.
@@ -142,12 +149,24 @@ final class LoopHandler: ConnectionHandler {
         }
     }
 
+    private func park(_ client: UnsafeMutablePointer<Client>) {
+        if unsafe work.pointee.parked.isEmpty {
+            // Counted before the request was looked at: a release in between is not missed.
+            unsafe work.pointee.releasesBeforeParking = work.pointee.releasesBeforeIteration
+        }
+        unsafe client.pointee.isParked = true
+        unsafe work.pointee.parked.append(client)
+    }
+
     func closed(_ context: UnsafeMutableRawPointer) {
         let client = unsafe context.assumingMemoryBound(to: Client.self)
+        if unsafe client.pointee.isParked {
+            unsafe work.pointee.parked.removeAll { unsafe $0 == client }
+        }
         let session = unsafe client.pointee.session
         let connection = unsafe client.pointee.connection
         let record = unsafe session.pointee.record
-        unsafe self.context.state.unwatch(session)
+        unsafe self.context.state.forget(session)
         if unsafe session.pointee.gate.contains(.monitor) {
             self.context.monitors.remove(connection, self.context.state)
         }
@@ -163,31 +182,40 @@ final class LoopHandler: ConnectionHandler {
 
     func iterationBegan() {
         unsafe work.pointee.executor.iterationBegan()
+        unsafe work.pointee.releasesBeforeIteration = context.state.releaseCount.load(
+            ordering: .acquiring)
     }
 
     func iterationEnded() -> Int32 {
         let untilExpiry = unsafe work.pointee.executor.reclaimExpired()
-        resumeParked()
+        let untilResumption = resumeParked()
         if loop == 0 {
             unsafe context.cron.tick(
                 context, nowMilliseconds: work.pointee.executor.nowMilliseconds)
         }
         let mustEvictMore = context.clientMemory.enforce(loop: loop, context)
         unsafe work.pointee.executor.iterationEnded()
-        // A tick keeps the time of pauses and statistics even while nobody sends.
         if mustEvictMore { return 0 }
-        return unsafe work.pointee.parked.isEmpty ? untilExpiry : min(untilExpiry, 1)
+        return min(untilExpiry, untilResumption)
     }
 
-    /// Lets parked connections try again once what held them back is over.
-    private func resumeParked() {
-        if unsafe work.pointee.parked.isEmpty { return }
-        let state = context.state
-        state.endPauseIfDue()
-        if !state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites]) { return }
+    /// Lets parked connections try again once something that held commands back is over.
+    ///
+    /// - Returns: in how many milliseconds that may be at the earliest, unless the loop is woken.
+    private func resumeParked() -> Int32 {
+        if unsafe work.pointee.parked.isEmpty { return .max }
+        let pauseLeft = context.state.endPauseIfDue()
+        let releases = context.state.releaseCount.load(ordering: .acquiring)
+        if unsafe releases == work.pointee.releasesBeforeParking {
+            return pauseLeft.map { Int32(clamping: $0 / 1_000_000 + 1) } ?? .max
+        }
         let waiting = unsafe work.pointee.parked
         unsafe work.pointee.parked = []
-        for connection in waiting { connection.resume() }
+        for index in unsafe waiting.indices {
+            unsafe waiting[index].pointee.isParked = false
+            unsafe waiting[index].pointee.connection.resume()
+        }
+        return 0
     }
 
     func acceptFailed(errno: Int32) {

@@ -46,6 +46,13 @@ final class CommandHarness {
     /// Changes to the data so far: `rdb_changes_since_last_save` counts the same.
     var changes: Int { Int(state.statistics[0][.changes]) }
 
+    /// What the loop does between its events: reclaims keys past their deadline.
+    func reclaimExpired() {
+        executor.iterationBegan()
+        while executor.reclaimExpired() == 0 {}
+        executor.iterationEnded()
+    }
+
     /// One event of the loop: gives a session's unread bytes to the executor.
     func serve(
         _ session: UnsafeMutablePointer<Session>, _ input: [UInt8], output: inout [UInt8]
@@ -86,7 +93,7 @@ final class HarnessClient {
     }
 
     deinit {
-        unsafe server.state.unwatch(session)
+        unsafe server.state.forget(session)
         unsafe server.state.clients.remove(session.pointee.record)
         unsafe session.deinitialize(count: 1)
         unsafe session.deallocate()

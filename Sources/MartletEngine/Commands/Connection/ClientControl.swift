@@ -181,18 +181,3 @@ private func unpause(_ call: inout Call) throws(CommandError) -> Effect {
     call.reply.ok()
     return .none
 }
-
-extension EngineState {
-    /// Pauses clients. A pause in force gets the new end, and stops no less than before.
-    fileprivate func pause(untilNanoseconds end: Int64, stopsAll: Bool) {
-        pauseEndNanoseconds.store(end, ordering: .relaxed)
-        set(stopsAll ? .pausedAll : .pausedWrites, true)
-    }
-
-    /// Ends a pause before its time.
-    fileprivate func endPause() {
-        pauseEndNanoseconds.store(0, ordering: .relaxed)
-        set([.pausedAll, .pausedWrites], false)
-        wakeLoops.call()
-    }
-}

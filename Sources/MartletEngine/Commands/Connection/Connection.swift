@@ -28,7 +28,6 @@ extension CommandGroup {
             summary: "Closes the connection.", arity: .atLeast(1),
             traits: [
                 .fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch, .notQueued,
-                .evenWhilePaused,
             ], acl: [.connection],
             deprecated: Deprecation(
                 since: "7.2.0", replacedBy: "just closing the connection"), run: quit),
@@ -75,7 +74,7 @@ extension Call {
 /// Makes the connection what it was when it was accepted. What CLIENT SETINFO said of it stays true.
 private func reset(_ call: inout Call) throws(CommandError) -> Effect {
     let gate = unsafe call.session.pointee.gate
-    if gate.contains(.inTransaction) { unsafe call.session.pointee.endTransaction() }
+    if gate.contains(.inTransaction) { call.endTransaction() }
     unsafe call.state.unwatch(call.session)
     if gate.contains(.monitor) { unsafe call.state.endedMonitoring.call(call.record) }
     unsafe call.session.pointee.gate = call.state.password.isRequired ? .unauthenticated : []

@@ -7,7 +7,7 @@ extension CommandGroup {
         Command(
             "MULTI", since: "1.2.0", group: .transactions,
             summary: "Starts a transaction.", arity: .exactly(1),
-            traits: [.fast, .noScript, .loading, .stale, .allowBusy, .notQueued, .evenWhilePaused],
+            traits: [.fast, .noScript, .loading, .stale, .allowBusy, .notQueued],
             acl: [.transaction], run: multi),
         Command(
             "EXEC", since: "1.2.0", group: .transactions,
@@ -19,7 +19,7 @@ extension CommandGroup {
             "DISCARD", since: "2.0.0", group: .transactions,
             summary: "Discards a transaction.",
             complexity: "O(N), when N is the number of queued commands", arity: .exactly(1),
-            traits: [.fast, .noScript, .loading, .stale, .allowBusy, .notQueued, .evenWhilePaused],
+            traits: [.fast, .noScript, .loading, .stale, .allowBusy, .notQueued],
             acl: [.transaction], run: discard),
         Command(
             "WATCH", since: "2.2.0", group: .transactions, syntax: "key [key ...]",
@@ -31,7 +31,7 @@ extension CommandGroup {
         Command(
             "UNWATCH", since: "2.2.0", group: .transactions,
             summary: "Forgets about watched keys of a transaction.", arity: .exactly(1),
-            traits: [.fast, .noScript, .loading, .stale, .allowBusy, .evenWhilePaused],
+            traits: [.fast, .noScript, .loading, .stale, .allowBusy],
             acl: [.transaction], run: unwatch),
     ]
 }
@@ -40,24 +40,22 @@ private func multi(_ call: inout Call) throws(CommandError) -> Effect {
     if unsafe call.session.pointee.gate.contains(.inTransaction) {
         throw .invalid("MULTI calls can not be nested")
     }
-    unsafe call.session.pointee.beginTransaction()
+    let transaction = call.transactions.take()
+    unsafe call.session.pointee.beginTransaction(transaction)
     call.reply.ok()
     return .none
 }
 
 private func exec(_ call: inout Call) throws(CommandError) -> Effect {
-    guard unsafe call.session.pointee.gate.contains(.inTransaction) else {
-        throw .invalid("EXEC without MULTI")
-    }
-    call.followUp = .execute
-    return .none
+    // In a transaction the executor runs its commands instead of this.
+    throw .invalid("EXEC without MULTI")
 }
 
 private func discard(_ call: inout Call) throws(CommandError) -> Effect {
     guard unsafe call.session.pointee.gate.contains(.inTransaction) else {
         throw .invalid("DISCARD without MULTI")
     }
-    unsafe call.session.pointee.endTransaction()
+    call.endTransaction()
     unsafe call.state.unwatch(call.session)
     call.reply.ok()
     return .none
@@ -69,9 +67,9 @@ private func watch(_ call: inout Call) throws(CommandError) -> Effect {
     }
     while !call.arguments.isAtEnd {
         let key = try call.arguments.key()
-        // An expired key was removed by `find`, so what is watched is alive or missing.
-        _ = call.keyspace.find(key)
-        unsafe call.state.watch(key, call.keyspace.database, call.session, isExpired: false)
+        // Left where it is: that it is removed later is no change for who watches it from now on.
+        let isExpired = call.keyspace.isExpired(key)
+        unsafe call.state.watch(key, call.keyspace.database, call.session, isExpired: isExpired)
     }
     call.reply.ok()
     return .none

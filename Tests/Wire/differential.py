@@ -392,10 +392,17 @@ class Duel:
             return Failure(index, what, describe(ours), describe(theirs))
         return None
 
+    def play_afresh(self, protocols: list[int], steps: list[Step]) -> Failure | None:
+        """Plays on restarted servers: what a failure needs may be a server that has done nothing."""
+        for peer in (self.ours, self.theirs):
+            peer.end()
+            peer.server.restart()
+        return self.play(protocols, steps)
+
     def shrink(self, protocols: list[int], steps: list[Step]) -> tuple[list[Step], Failure]:
         """The shortest sequence found that still fails, and how it fails."""
         deadline = time.monotonic() + SHRINK_SECONDS_MAX
-        failure = self.play(protocols, steps)
+        failure = self.play_afresh(protocols, steps)
         if failure is None:
             return steps, Failure(len(steps), "does not fail again: depends on timing", "", "")
         best = steps[: failure.index + 1]
@@ -403,7 +410,7 @@ class Duel:
         def attempt(candidate: list[Step]) -> bool:
             nonlocal best, failure
             candidate = sendable(self.oracle_name, candidate)
-            found = self.play(protocols, candidate)
+            found = self.play_afresh(protocols, candidate)
             # Another failure than the one to explain would lead astray.
             if found is None or found.what.split()[0].upper() != failure.what.split()[0].upper():
                 return False

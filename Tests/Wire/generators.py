@@ -120,7 +120,7 @@ def offset(rng: random.Random) -> bytes:
     if roll < 0.85:
         return b"%d" % rng.randint(0, 300)
     if roll < 0.9:
-        return b"%d" % rng.randint(0, 100000)
+        return b"%d" % rng.randint(0, 20000)
     return rng.choice([b"-1", b"4294967296", b"9223372036854775807", *NOT_INTEGERS])
 
 

@@ -109,18 +109,19 @@ class Server:
         # MARTLET_<NAME> configures the server; our own variables are not meant for it.
         environment = SANITIZER_ENVIRONMENT | {
             name: value for name, value in os.environ.items() if not name.startswith("MARTLET_")}
+        before = len(self.log())
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
                 env=environment)
         deadline = time.monotonic() + START_SECONDS_MAX
-        while READY_LINE not in self.log():
+        while READY_LINE not in self.log()[before:]:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} did not start: {command}\n{self.log()}")
             time.sleep(0.005)
 
     def log(self) -> str:
-        return self.log_path.read_text(errors="replace")
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None

@@ -63,3 +63,22 @@ def test_histories_have_explanations_while_the_keyspace_is_disturbed(parallel):
     finally:
         over.set()
         disturber.join()
+
+
+def test_a_key_already_past_its_deadline_at_watch_does_not_abort(martlet):
+    """Its removal is met by WATCH itself and published after the watch stands, if others watch too."""
+    with martlet.connect() as client, martlet.connect() as other:
+        other.ok("WATCH", "something else")
+        for _ in range(100):
+            client.ok("SET", "short", "v", "PX", "1")
+            time.sleep(0.0025)
+            client.ok("WATCH", "short")
+            assert client.pipeline([("MULTI",), ("EXEC",)])[1].value == ()
+
+
+def test_a_key_that_passes_its_deadline_after_watch_aborts(martlet):
+    with martlet.connect() as client:
+        for _ in range(20):
+            assert client.pipeline([("SET", "short", "v", "PX", "5"), ("WATCH", "short")])[1].value == b"OK"
+            time.sleep(0.01)
+            assert client.pipeline([("MULTI",), ("EXEC",)])[1].is_null

@@ -63,6 +63,17 @@ package struct Call: ~Copyable {
         return .detailed
     }
 
+    /// An error that names an argument byte for byte, up to a zero byte, as Redis prints it.
+    package mutating func error(
+        _ before: String, naming argument: ByteView, _ after: String
+    ) -> CommandError {
+        errorDetail.removeAll()
+        errorDetail.append(before)
+        errorDetail.append(argument.slice(0, argument.firstIndex(of: 0) ?? argument.count))
+        errorDetail.append(after)
+        return .detailed
+    }
+
     /// The error of a wrong number of arguments.
     package mutating func arityError() -> CommandError {
         error("ERR wrong number of arguments for '\(command.fullName)' command")

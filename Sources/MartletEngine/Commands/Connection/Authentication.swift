@@ -97,7 +97,7 @@ private struct Greeting {
                 guard ClientRecord.isFitForLine(name) else { throw ClientRecord.unfitName }
                 clientName = name
             } else {
-                throw call.error("ERR Syntax error in HELLO option '\(option.string)'")
+                throw call.error("ERR Syntax error in HELLO option '", naming: option, "'")
             }
         }
     }

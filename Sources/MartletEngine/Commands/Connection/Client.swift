@@ -132,7 +132,7 @@ private func setInfo(_ call: inout Call) throws(CommandError) -> Effect {
     let value = try call.arguments.next()
     let isName = option.equalsIgnoringCase("lib-name")
     guard isName || option.equalsIgnoringCase("lib-ver") else {
-        throw call.error("ERR Unrecognized option '\(option.string)'")
+        throw call.error("ERR Unrecognized option '", naming: option, "'")
     }
     guard ClientRecord.isFitForLine(value) else {
         throw call.error(
@@ -162,7 +162,7 @@ private func list(_ call: inout Call) throws(CommandError) -> Effect {
     if call.arguments.count == 4 && call.arguments.skip("type") {
         let name = try call.arguments.next()
         kind = ClientKind(name)
-        if kind == nil { throw call.error("ERR Unknown client type '\(name.string)'") }
+        if kind == nil { throw call.error("ERR Unknown client type '", naming: name, "'") }
     } else if call.arguments.count > 3 && call.arguments.skip("id") {
         var wanted: [Int64] = []
         while !call.arguments.isAtEnd {

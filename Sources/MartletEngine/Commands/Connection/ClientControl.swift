@@ -67,7 +67,7 @@ private struct KillFilter {
             } else if option.equalsIgnoringCase("type") {
                 let name = try call.arguments.next()
                 kind = ClientKind(name)
-                if kind == nil { throw call.error("ERR Unknown client type '\(name.string)'") }
+                if kind == nil { throw call.error("ERR Unknown client type '", naming: name, "'") }
             } else if option.equalsIgnoringCase("addr") {
                 address = try call.arguments.next().string
             } else if option.equalsIgnoringCase("laddr") {
@@ -75,7 +75,7 @@ private struct KillFilter {
             } else if option.equalsIgnoringCase("user") {
                 let name = try call.arguments.next()
                 guard name == ByteView("default") else {
-                    throw call.error("ERR No such user '\(name.string)'")
+                    throw call.error("ERR No such user '", naming: name, "'")
                 }
                 user = name.string
             } else if option.equalsIgnoringCase("skipme") {

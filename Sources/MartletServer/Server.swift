@@ -74,13 +74,15 @@ public final class Server {
             listeners = try Listener.tcp(
                 addresses: settings.bind, port: UInt16(settings.port),
                 backlog: Int32(settings.tcpBacklog),
-                keepAliveSeconds: Int32(settings.tcpKeepAliveSeconds))
+                keepAliveSeconds: Int32(settings.tcpKeepAliveSeconds),
+                keepAliveProbes: Int32(settings.tcpKeepAliveProbes))
         }
         if !settings.unixSocket.isEmpty {
             listeners.append(
                 try Listener.unix(
                     path: String(decoding: settings.unixSocket, as: UTF8.self),
-                    permissions: UInt32(settings.unixSocketPermissions),
+                    permissions: settings.unixSocketPermissions == 0
+                        ? nil : UInt32(settings.unixSocketPermissions),
                     backlog: Int32(settings.tcpBacklog)))
         }
         context.listeners = listeners

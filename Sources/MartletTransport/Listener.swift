@@ -48,13 +48,15 @@ package final class Listener: Sendable {
     ///     the machine lacks is left out in any case. IPv6 sockets serve IPv6 only.
     ///   - port: 0 lets the system choose, for each address another one.
     ///   - backlog: connections that may wait to be accepted; the system has a bound of its own.
-    ///   - keepAliveSeconds: silence after which the system probes a peer, three times at a third
-    ///     of it each; 0 for never.
+    ///   - keepAliveSeconds: silence after which the system probes a peer, at a third of it each;
+    ///     0 for never.
+    ///   - keepAliveProbes: unanswered probes after which a peer counts as dead.
     /// - Returns: at least one listener.
     /// - Throws: the first failure, after everything opened was closed again; `EADDRNOTAVAIL` when
     ///   every address was left out.
     package static func tcp(
-        addresses: [String], port: UInt16, backlog: Int32, keepAliveSeconds: Int32
+        addresses: [String], port: UInt16, backlog: Int32, keepAliveSeconds: Int32,
+        keepAliveProbes: Int32 = 3
     ) throws(SocketError) -> [Listener] {
         var listeners: [Listener] = []
         var omitted: SocketError?
@@ -65,7 +67,7 @@ package final class Listener: Sendable {
                 listeners.append(
                     try tcp(
                         name: name, port: port, backlog: backlog,
-                        keepAliveSeconds: keepAliveSeconds))
+                        keepAliveSeconds: keepAliveSeconds, keepAliveProbes: keepAliveProbes))
             } catch {
                 if protocolErrors.contains(error.code)
                     || isOptional && error.code == EADDRNOTAVAIL
@@ -90,7 +92,8 @@ package final class Listener: Sendable {
     ]
 
     private static func tcp(
-        name: String, port: UInt16, backlog: Int32, keepAliveSeconds: Int32
+        name: String, port: UInt16, backlog: Int32, keepAliveSeconds: Int32,
+        keepAliveProbes: Int32
     ) throws(SocketError) -> Listener {
         let subject = "\(name):\(port)"
         let address = try lookUp(name: name, port: port)
@@ -105,7 +108,8 @@ package final class Listener: Sendable {
             }
             // Linux hands these down to accepted connections, which saves five calls for each.
             try check("setsockopt", subject, set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1))
-            try check("setsockopt", subject, setKeepAlive(descriptor, keepAliveSeconds))
+            try check(
+                "setsockopt", subject, setKeepAlive(descriptor, keepAliveSeconds, keepAliveProbes))
             try check("bind", subject, unsafe address.pass { unsafe bind(descriptor, $0, $1) })
             try check("listen", subject, Glibc.listen(descriptor, backlog))
         } catch {
@@ -119,15 +123,17 @@ package final class Listener: Sendable {
     }
 
     /// Changes the keepalive of connections accepted from now on; see `tcp`.
-    package func setKeepAlive(seconds: Int32) {
-        if !isUnixSocket { _ = Self.setKeepAlive(descriptor, seconds) }
+    package func setKeepAlive(seconds: Int32, probes: Int32) {
+        if !isUnixSocket { _ = Self.setKeepAlive(descriptor, seconds, probes) }
     }
 
-    private static func setKeepAlive(_ descriptor: Int32, _ seconds: Int32) -> Int32 {
+    private static func setKeepAlive(
+        _ descriptor: Int32, _ seconds: Int32, _ probes: Int32
+    ) -> Int32 {
         if seconds <= 0 { return set(descriptor, SOL_SOCKET, SO_KEEPALIVE, 0) }
         let level = Int32(IPPROTO_TCP)
         for (option, value) in [
-            (TCP_KEEPIDLE, seconds), (TCP_KEEPINTVL, max(1, seconds / 3)), (TCP_KEEPCNT, 3),
+            (TCP_KEEPIDLE, seconds), (TCP_KEEPINTVL, max(1, seconds / 3)), (TCP_KEEPCNT, probes),
         ] {
             let code = set(descriptor, level, option, value)
             if code != 0 { return code }

@@ -23,7 +23,15 @@ enum Program {
             _ = SignalWatcher { request in
                 launch.log.write(.warning, Banner.received(request))
                 switch request {
-                case .stop: context.shutdown.ask()
+                case .stop(let number):
+                    let settings = context.configuration.settings
+                    let options =
+                        number == SIGINT ? settings.shutdownOnInterrupt : settings.shutdownOnTerm
+                    if options.save {
+                        launch.log.write(
+                            .warning, "This version has no snapshots: nothing is saved")
+                    }
+                    context.shutdown.ask(now: options.now)
                 case .exit(let status): exit(status)
                 case .reopenLog:
                     do {

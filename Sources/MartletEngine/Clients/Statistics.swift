@@ -10,20 +10,25 @@ import Synchronization
 /// Statistics of one command on one loop, as they stand in memory.
 ///
 ///      0  calls          8 bytes        24  rejected calls  8 bytes
-///      8  ticks          8 bytes        32  histogram       48 counts of 4 bytes, by log2(ticks)
+///      8  ticks          8 bytes        32  histogram       28 counts of 8 bytes, by log2(ticks)
 ///     16  failed calls   8 bytes
+///
+/// Narrower counts would wrap around within the hour under full load.
 package struct CommandStatistics: Sendable {
     package var calls: UInt64 = 0
     package var ticks: UInt64 = 0
     package var failed: UInt64 = 0
     package var rejected: UInt64 = 0
-    /// How many calls took 2^index ticks or more, and less than twice that.
+    /// How many calls took 2^(index + firstExponent) ticks or more, and less than twice that; the
+    /// first also counts all shorter ones, the last all longer ones.
     package var histogram: [UInt64] = []
 
     package init() {}
 
     static let rowBytes = 256
-    static let histogramBuckets = 48
+    static let histogramBuckets = 28
+    /// Some 30 ns to some seconds at the rates that tick counters have.
+    package static let firstExponent = 6
 }
 
 /// The words that the hot path moves, without the object that owns them.
@@ -44,9 +49,10 @@ struct LoopCounts {
         unsafe Self.increase(row, by: 1)
         unsafe Self.increase(row + 8, by: ticks)
         let bucket = min(
-            63 &- (ticks | 1).leadingZeroBitCount, CommandStatistics.histogramBuckets &- 1)
-        let place = unsafe row + (32 &+ bucket &* 4)
-        unsafe martlet_store_relaxed_32(place, martlet_load_relaxed_32(place) &+ 1)
+            63 &- CommandStatistics.firstExponent
+                &- (ticks | 1 << CommandStatistics.firstExponent).leadingZeroBitCount,
+            CommandStatistics.histogramBuckets &- 1)
+        unsafe Self.increase(row + (32 &+ bucket &* 8), by: 1)
     }
 
     /// Counts changes to the data.
@@ -132,7 +138,7 @@ package final class LoopStatistics: @unchecked Sendable {
         statistics.failed = unsafe martlet_load_relaxed_64(row + 16)
         statistics.rejected = unsafe martlet_load_relaxed_64(row + 24)
         statistics.histogram = (0..<CommandStatistics.histogramBuckets).map {
-            unsafe UInt64(martlet_load_relaxed_32(row + 32 + $0 * 4))
+            unsafe martlet_load_relaxed_64(row + 32 + $0 * 8)
         }
         return statistics
     }
@@ -170,11 +176,11 @@ package final class LoopStatistics: @unchecked Sendable {
         errorLock.unlock()
     }
 
-    /// Forgets the histogram of a command: LATENCY RESET's sibling in CONFIG RESETSTAT.
+    /// Forgets how long a command took.
     package func resetHistogram(_ number: Int) {
         let row = unsafe rows + number * CommandStatistics.rowBytes + 32
         for bucket in 0..<CommandStatistics.histogramBuckets {
-            unsafe martlet_store_relaxed_32(row + bucket * 4, 0)
+            unsafe martlet_store_relaxed_64(row + bucket * 8, 0)
         }
     }
 }

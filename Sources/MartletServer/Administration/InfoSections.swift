@@ -58,7 +58,7 @@ extension InfoText {
         add("server_time_usec", context.state.clock.wallMicroseconds())
         add("uptime_in_seconds", uptime)
         add("uptime_in_days", uptime / 86400)
-        add("hz", facts.settings.hz)
+        add("hz", min(max(facts.settings.hz, 1), 500))
         add("configured_hz", facts.settings.hz)
         add("lru_clock", (facts.nowMilliseconds / 1000) & 0xFF_FFFF)
         add("executable", SystemFile.resolved("/proc/self/exe"))

@@ -22,7 +22,8 @@ struct LatencyHistogram {
         calls = byTicks.reduce(0, +)
         byMicroseconds = Array(repeating: 0, count: 40)
         for (bucket, count) in byTicks.enumerated() where count > 0 {
-            let through = TickRate.microseconds(UInt64(1) << UInt64(bucket + 1))
+            let through = TickRate.microseconds(
+                UInt64(1) << UInt64(bucket + CommandStatistics.firstExponent + 1))
             byNanoseconds.append((through * 1000, count))
             var index = 0
             while Double(UInt64(1) << UInt64(index)) < through && index < 39 { index += 1 }

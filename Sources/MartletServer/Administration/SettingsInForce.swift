@@ -45,9 +45,11 @@ extension ServerContext {
                 loop.post { [unowned loop] in loop.setIdleTimeout(seconds: after.timeoutSeconds) }
             }
         }
-        configuration.onChange(of: "tcp-keepalive") { _, after in
+        configuration.onChange(of: "tcp-keepalive", "tcp-keepalive-probes") { _, after in
             for listener in context.listeners {
-                listener.setKeepAlive(seconds: Int32(clamping: after.tcpKeepAliveSeconds))
+                listener.setKeepAlive(
+                    seconds: Int32(clamping: after.tcpKeepAliveSeconds),
+                    probes: Int32(clamping: after.tcpKeepAliveProbes))
             }
         }
         configuration.onChange(of: "client-output-buffer-limit", "client-query-buffer-limit") {

@@ -6,6 +6,7 @@
 //  its kind and looks for names given twice.
 
 import Glibc
+import MartletBase
 
 extension Directive {
     /// The row numbers of all names and aliases, in lower case.
@@ -72,7 +73,9 @@ private let process: [Directive] = [
     .init("daemonize", kind: .boolean, initial: .boolean(false), traits: .immutable),
     .init("pidfile", kind: .text, initial: .text(""), traits: .immutable),
     .init("dir", kind: .text, initial: .text("."), traits: .protected),
-    .init("databases", kind: .integer(1...intMax), initial: .integer(16), traits: .immutable),
+    .init(
+        "databases", kind: .integer(1...Limits.databasesMax), initial: .integer(16),
+        traits: .immutable),
     // Martlet's event loops are what Redis calls I/O threads: one per processor unless told.
     .init(
         "io-threads", kind: .integer(1...128), initial: .integer(Directive.loopsInitial),
@@ -81,7 +84,9 @@ private let process: [Directive] = [
         "supervised", kind: .choice(["upstart", "systemd", "auto", "no"]), initial: .word("no"),
         traits: .immutable),
     .init("always-show-logo", kind: .boolean, initial: .boolean(false), traits: .immutable),
-    .init("hz", kind: count, initial: .integer(10)),
+    .init(
+        "hz", kind: count, initial: .integer(10),
+        standing: .withoutEffect("background work is done when it is due")),
     .init("shutdown-timeout", kind: count, initial: .integer(10)),
     .init("shutdown-on-sigterm", kind: shutdownOptions, initial: .words(["default"])),
     .init("shutdown-on-sigint", kind: shutdownOptions, initial: .words(["default"])),
@@ -104,7 +109,9 @@ private let process: [Directive] = [
     .init(
         "bio-cpulist", alias: "bio_cpulist", kind: .text, initial: .text(""), traits: .immutable,
         standing: .awaiting("binding threads to processors")),
-    .init("ignore-warnings", kind: .text, initial: .text("")),
+    .init(
+        "ignore-warnings", kind: .text, initial: .text(""),
+        standing: .withoutEffect("no warning keeps the server from starting")),
 ]
 
 private let shutdownOptions = Directive.Kind.choices([

@@ -33,7 +33,7 @@ struct CommandRow {
     let firstKey: Int32
     let shape: KeyShape
     let isContainer: Bool
-    let isWrite: Bool
+    let isReadOnly: Bool
     let endsBatch: Bool
     let traits: Traits
 
@@ -114,7 +114,7 @@ package final class CommandTable: @unchecked Sendable {
         return CommandRow(
             run: command.run, arity: Int32(command.arity.number), firstKey: Int32(firstKey),
             shape: shape, isContainer: !command.subcommands.isEmpty,
-            isWrite: command.access == .write, endsBatch: command.traits.contains(.endsBatch),
+            isReadOnly: command.access == .read, endsBatch: command.traits.contains(.endsBatch),
             traits: command.traits)
     }
 

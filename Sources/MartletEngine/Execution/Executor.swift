@@ -441,8 +441,8 @@ package struct Executor: ~Copyable {
         do {
             let effect = try unsafe row.pointee.run(&call)
             assert(
-                unsafe row.pointee.isWrite || effect.count == 0,
-                "a command that is not declared to write changes nothing")
+                unsafe !row.pointee.isReadOnly || effect.count == 0,
+                "a command that is declared to read changes nothing")
             ChangeLog.publish(effect, &call, counts)
         } catch {
             fail(error)

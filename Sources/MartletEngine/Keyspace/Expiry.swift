@@ -12,6 +12,11 @@
 //  that slot's entries move down: each entry moves at most once per level, one at a time, so that
 //  the work stops and goes on at any point. Nothing is sampled, and what is due comes out in order.
 //
+//  The wheel turns one way only. When the wall clock is set back, the wheel stands still and remembers
+//  by how much it is ahead, its *lead*. Keys that come from then on are linked by deadline plus lead;
+//  those that are there already come out too early by as much, are found alive and are linked anew:
+//  one move each, within the same steps as all other work.
+//
 //  Raw memory: the index allocates heads and bit map with its first key and frees them when it
 //  goes; it is used under the shard's lock only. Handles name live entries, whose memory is the
 //  slabs'.
@@ -32,9 +37,11 @@ struct ExpiryIndex: ~Copyable {
     /// One bit per non-empty slot of a level.
     private var occupied: UnsafeMutablePointer<UInt64>?
     private(set) var count = 0
-    /// Sum of all deadlines, for the average TTL that INFO shows. Exact, and never overflows.
+    /// Sum of all deadlines, for the average TTL that INFO shows: to about 16 digits, no overflow.
     private(set) var deadlineSum: Double = 0
     private var cursor: Int64 = 0
+    /// Wheel time minus wall clock time; never negative.
+    private var lead: Int64 = 0
 
     init() {
         unsafe heads = nil
@@ -52,7 +59,10 @@ struct ExpiryIndex: ~Copyable {
     /// Links an entry in by its deadline. Complexity: O(1).
     mutating func insert(_ entry: Entry, _ slabs: borrowing Slabs, nowMilliseconds: Int64) {
         if unsafe heads == nil { allocate() }
-        if count == 0 { cursor = max(nowMilliseconds, 0) }
+        if count == 0 {
+            cursor = max(nowMilliseconds, 0)
+            lead = 0
+        }
         guard let deadline = entry.expiryMilliseconds else {
             preconditionFailure("an entry in the expiry index has a deadline")
         }
@@ -69,13 +79,17 @@ struct ExpiryIndex: ~Copyable {
     }
 
     /// The next entry whose deadline is at or before `nowMilliseconds`, or nil when there is none
-    /// or `steps` are used up: how many entries may be moved or skipped. The caller removes it.
+    /// or `steps`, how often the wheel may turn or an entry move, are used up. The caller removes it.
     mutating func nextDue(
         _ slabs: borrowing Slabs, nowMilliseconds: Int64, steps: inout Int
     ) -> Entry? {
         guard count > 0, let heads = unsafe heads, let occupied = unsafe occupied else {
             return nil
         }
+        // Negative times, which only a test's clock has, are as good as the first one.
+        let wallTime = max(nowMilliseconds, 0)
+        lead = max(lead, cursor - wallTime)
+        let wheelTime = wallTime.addingClamped(lead)
         while steps > 0 {
             // Finish moving down what the cursor has entered, from the top level down.
             var level = Self.levels - 1
@@ -93,12 +107,16 @@ struct ExpiryIndex: ~Copyable {
             let due = digit(cursor, 0)
             if unsafe heads[due] != Self.noHandle {
                 let entry = unsafe Entry(slabs.object(heads[due]))
-                // After the wall clock stepped back, what the cursor reached is not due yet.
-                return entry.isExpired(at: nowMilliseconds) ? entry : nil
+                if entry.isExpired(at: nowMilliseconds) { return entry }
+                // It was linked before the wall clock was set back: with the lead, it is later.
+                unlink(entry, slabs)
+                link(entry, entry.expiryMilliseconds ?? 0, slabs)
+                steps -= 1
+                continue
             }
-            if cursor >= nowMilliseconds { return nil }
+            if cursor >= wheelTime { return nil }
             // Jump to the next slot with entries; all lower levels are empty before it.
-            var next = nowMilliseconds
+            var next = wheelTime
             level = 0
             while level < Self.levels {
                 let shift = Int64(level * 6)
@@ -120,32 +138,6 @@ struct ExpiryIndex: ~Copyable {
         return nil
     }
 
-    /// Starts again from an earlier time after the wall clock was set back. Complexity: O(count).
-    mutating func rewind(to nowMilliseconds: Int64, _ slabs: borrowing Slabs) {
-        guard count > 0, nowMilliseconds < cursor, let heads = unsafe heads else { return }
-        var all: [UInt32] = []
-        all.reserveCapacity(count)
-        for slot in 0..<Self.slots {
-            while unsafe heads[slot] != Self.noHandle {
-                let handle = unsafe heads[slot]
-                all.append(handle)
-                unlink(unsafe Entry(slabs.object(handle)), slabs)
-            }
-        }
-        cursor = max(nowMilliseconds, 0)
-        for handle in all {
-            let entry = unsafe Entry(slabs.object(handle))
-            link(entry, entry.expiryMilliseconds ?? 0, slabs)
-        }
-    }
-
-    /// The sum over all keys of the time left, divided by their number; 0 when there are none.
-    func averageTTLMilliseconds(at nowMilliseconds: Int64) -> Int64 {
-        guard count > 0 else { return 0 }
-        let average = deadlineSum / Double(count) - Double(nowMilliseconds)
-        return average <= 0 ? 0 : (average < 9e18 ? Int64(average) : Int64.max)
-    }
-
     private mutating func allocate() {
         let heads = UnsafeMutablePointer<UInt32>.allocate(capacity: Self.slots)
         unsafe heads.initialize(repeating: Self.noHandle, count: Self.slots)
@@ -162,7 +154,7 @@ struct ExpiryIndex: ~Copyable {
 
     private func link(_ entry: Entry, _ deadline: Int64, _ slabs: borrowing Slabs) {
         guard let heads = unsafe heads, let occupied = unsafe occupied else { return }
-        let time = max(deadline, cursor)
+        let time = max(deadline.addingClamped(lead), cursor)
         let different = UInt64(bitPattern: time ^ cursor)
         let level = different == 0 ? 0 : (63 - different.leadingZeroBitCount) / 6
         let slot = level * 64 + digit(time, level)
@@ -194,11 +186,6 @@ struct ExpiryIndex: ~Copyable {
         }
     }
 
-    /// Exchanges contents with another index: the wheel of a flushed partition goes away whole.
-    mutating func exchange(with other: inout ExpiryIndex) {
-        swap(&self, &other)
-    }
-
     /// Checks that every list is well linked and counted; for tests. Complexity: O(count).
     func checkInvariants(_ slabs: borrowing Slabs) {
         guard let heads = unsafe heads, let occupied = unsafe occupied else {
@@ -223,5 +210,14 @@ struct ExpiryIndex: ~Copyable {
             }
         }
         precondition(total == count, "the index counts its keys")
+    }
+}
+
+extension Int64 {
+    /// The sum, or the largest or smallest number where it would lie beyond.
+    @inline(__always)
+    fileprivate func addingClamped(_ other: Int64) -> Int64 {
+        let (sum, overflows) = addingReportingOverflow(other)
+        return overflows ? (other > 0 ? .max : .min) : sum
     }
 }

@@ -76,7 +76,8 @@ package struct KeyAccess {
     private func expire(
         _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>
     ) {
-        unsafe effects.pointee.append(.expired, key, database: database, sinks: sinks)
+        // No change that somebody made: what INFO counts since the last save leaves it out.
+        unsafe effects.pointee.append(.expired, key, database: database, sinks: sinks, count: 0)
         unsafe partition.pointee.remove(slot, hash: key.hash)
         unsafe shard(key).pointee.expiredCount += 1
     }
@@ -141,6 +142,11 @@ package struct KeyAccess {
     package func touch(_ entry: Entry) {
         // Stored only when it changed: most reads leave the entry's cache line clean.
         if entry.access != accessClock && !leavesNoTrace { entry.access = accessClock }
+    }
+
+    /// The same for TOUCH, whose very purpose is that trace.
+    package func touchRegardless(_ entry: Entry) {
+        if entry.access != accessClock { entry.access = accessClock }
     }
 
     // MARK: Strings
@@ -325,16 +331,19 @@ package struct KeyAccess {
             try target.setString(destination, entry.heapString.view, expiry: expiry)
         case .heap:
             let string = unsafe found.partition.pointee.takeHeapString(of: entry)
-            try target.adopt(string, for: destination, expiry: expiry)
+            guard target.adopt(string, for: destination, expiry: expiry) else {
+                unsafe found.partition.pointee.putHeapStringBack(string, into: entry)
+                throw .outOfMemory
+            }
         }
         if wasModified, let copied = target.find(destination), copied.encoding == .inline {
             copied.header.bits |= EntryHeader.isModifiedBit
         }
     }
 
-    private func adopt(
-        _ string: HeapString, for key: Key, expiry: ExpiryChange
-    ) throws(CommandError) {
+    /// Makes a heap string the value of a key; false, and it is still the caller's, when there is no
+    /// memory.
+    private func adopt(_ string: HeapString, for key: Key, expiry: ExpiryChange) -> Bool {
         let shard = unsafe shard(key)
         let partition = unsafe shard.pointee.makePartition(
             database, hashKey: keyspace.pointee.hashKey)
@@ -342,7 +351,7 @@ package struct KeyAccess {
         let entry = unsafe partition.pointee.adopt(
             string, for: key, at: slot, expiry: expiry, access: accessClock,
             epoch: shard.pointee.epoch, nowMilliseconds: nowMilliseconds)
-        if entry == nil { throw .outOfMemory }
+        return entry != nil
     }
 
     /// Notes an event beyond the one the handler returns; it returns `.recorded` then.

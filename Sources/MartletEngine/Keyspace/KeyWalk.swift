@@ -9,28 +9,31 @@ import MartletBase
 extension KeyAccess {
     package var shardCount: Int { unsafe keyspace.pointee.shardCount }
 
-    /// Calls `body` for the living keys at home in up to `groups` groups of a shard's table from
-    /// `position` on; answers where to go on, or nil at the shard's end.
+    /// Calls `body` for the living keys at home in the group of a shard's table that holds
+    /// `position`; answers where the next group begins, or nil at the shard's end.
     ///
     /// A key present from the start of a walk to its end is met, however the table changes between
     /// the steps: see `Table`.
     package func scan(
-        shard index: Int, from position: UInt64, groups: Int, _ body: (Entry) -> Void
+        shard index: Int, from position: UInt64, _ body: (Entry) -> Void
     ) -> UInt64? {
         let shard = unsafe keyspace.pointee.shard(index)
         guard let partition = unsafe shard.pointee.partition(database),
             unsafe partition.pointee.count > 0
         else { return nil }
         let now = unsafe shard.pointee.advance(to: nowMilliseconds)
-        var next: UInt64? = position
-        for _ in 0..<groups {
-            guard let from = next else { return nil }
-            next = unsafe partition.pointee.table.scan(from: from) { entry in
-                if !entry.isExpired(at: now) { body(entry) }
-            }
+        return unsafe partition.pointee.table.scan(from: position) { entry in
+            if !entry.isExpired(at: now) { body(entry) }
         }
-        return next
     }
+
+    /// Whether a transaction or script has claimed the shard, which is held.
+    package func isClaimed(shard index: Int) -> Bool {
+        unsafe keyspace.pointee.shard(index).pointee.claimant != 0
+    }
+
+    /// The lock of a shard, for walks.
+    func lock(ofShard index: Int) -> ShardLock { unsafe keyspace.pointee.lock(index) }
 
     /// Keys of a shard, those past their deadline and not yet reclaimed included.
     package func count(ofShard index: Int) -> Int {

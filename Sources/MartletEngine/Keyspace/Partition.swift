@@ -112,9 +112,11 @@ struct Partition: ~Copyable {
             return nil
         }
         unsafe memcpy(string.bytes, value.address, value.count)
-        return adopt(
+        let entry = adopt(
             string, for: key, at: slot, expiry: change, access: access, epoch: epoch,
             nowMilliseconds: nowMilliseconds)
+        if entry == nil { unsafe free(string.address) }
+        return entry
     }
 
     /// Sets `key` to the decimal form of `integer`.
@@ -142,7 +144,8 @@ struct Partition: ~Copyable {
         }
     }
 
-    /// Makes a heap string the value of `key`. It is freed when there is no memory for the entry.
+    /// Makes a heap string the value of `key`, or returns nil and leaves it to the caller when there
+    /// is no memory for the entry.
     mutating func adopt(
         _ string: HeapString, for key: Key, at slot: Slot?, expiry change: ExpiryChange,
         access: UInt32, epoch: UInt8, nowMilliseconds: Int64
@@ -153,9 +156,7 @@ struct Partition: ~Copyable {
         ) { entry in
             entry.heapString = string
         }
-        if entry == nil {
-            unsafe free(string.address)
-        } else {
+        if entry != nil {
             heapBytes += string.allocationBytes
             heapCount += 1
         }
@@ -294,9 +295,12 @@ struct Partition: ~Copyable {
                     made.header.bits |= EntryHeader.isModifiedBit
                     return true
                 }
-                return adopt(
-                    string, for: key, at: slot, expiry: .keep, access: access, epoch: epoch,
-                    nowMilliseconds: nowMilliseconds) != nil
+                let isAdopted =
+                    adopt(
+                        string, for: key, at: slot, expiry: .keep, access: access, epoch: epoch,
+                        nowMilliseconds: nowMilliseconds) != nil
+                if !isAdopted { unsafe free(string.address) }
+                return isAdopted
             }
         }
     }
@@ -310,6 +314,14 @@ struct Partition: ~Copyable {
         entry.header.bits &= ~UInt64(0xF0)
         entry.integer = 0
         return string
+    }
+
+    /// Gives back what `takeHeapString` took, when it found no other place.
+    mutating func putHeapStringBack(_ string: HeapString, into entry: Entry) {
+        entry.header.bits |= UInt64(ValueEncoding.heap.rawValue) << 4
+        entry.heapString = string
+        heapBytes += string.allocationBytes
+        heapCount += 1
     }
 
     // MARK: Any value
@@ -406,17 +418,23 @@ struct Partition: ~Copyable {
     /// Checks table and expiry index and that they agree; for tests.
     func checkInvariants() {
         table.checkInvariants()
+        slabs.checkInvariants()
         expiry.checkInvariants(slabs)
         var withExpiry = 0
         var objects = 0
         var heap = 0
+        var inHeap = 0
         table.forEachEntry { entry in
             if entry.header.hasExpiry { withExpiry += 1 }
-            if entry.encoding == .heap { heap += 1 }
+            if entry.encoding == .heap {
+                heap += 1
+                inHeap += entry.heapString.allocationBytes
+            }
             objects += Slabs.allocationBytes(entry.allocationBytes)
         }
         precondition(withExpiry == expiry.count, "every key with a deadline is indexed")
         precondition(objects == slabs.usedBytes, "every object belongs to a key")
         precondition(heap == heapCount, "heap values are counted")
+        precondition(inHeap == heapBytes, "the bytes of heap values are counted")
     }
 }

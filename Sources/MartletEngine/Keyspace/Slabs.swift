@@ -199,7 +199,9 @@ struct Slabs: ~Copyable {
             ? SlabClass.bytes(index: SlabClass.index(bytes: bytes)) : bytes + 24
     }
 
-    /// Memory for an object, or nil when the system has none. Complexity: O(1).
+    /// Memory for an object, or nil when the system has none or it is beyond 4 GiB.
+    ///
+    /// - Complexity: O(1).
     @inline(__always)
     mutating func allocate(_ bytes: Int) -> UnsafeMutableRawPointer? {
         guard bytes <= SlabClass.objectBytesMax else { return unsafe allocateLarge(bytes) }
@@ -362,7 +364,9 @@ struct Slabs: ~Copyable {
     }
 
     private mutating func allocateLarge(_ bytes: Int) -> UnsafeMutableRawPointer? {
-        guard let memory = unsafe malloc(bytes + 8) else { return nil }
+        // `proto-max-bulk-len` may be set to let keys grow beyond the 32 bits that an entry has for
+        // their length.
+        guard bytes <= Int(UInt32.max), let memory = unsafe malloc(bytes + 8) else { return nil }
         let object = unsafe memory + 8
         var number = 0
         if let reused = freeLarge.popLast() {
@@ -412,6 +416,58 @@ struct Slabs: ~Copyable {
             preconditionFailure("a handle names a live object")
         }
         return unsafe slab + Int(handle & 2047) << 3
+    }
+
+    /// Checks that slabs and lists agree; for tests. Complexity: O(slabs, and objects freed in them).
+    func checkInvariants() {
+        var listed: Set<UInt32> = []
+        for index in 0..<SlabClass.count {
+            var previous: UInt32 = 0
+            var number = unsafe partial[index]
+            while number != 0 {
+                guard let slab = unsafe bases[Int(number - 1)] else {
+                    preconditionFailure("a listed slab is held")
+                }
+                precondition(unsafe slab != current[index], "what serves a class is not listed")
+                precondition(
+                    unsafe slab.load(fromByteOffset: 16, as: UInt32.self) == previous,
+                    "links go both ways")
+                precondition(
+                    unsafe slab.load(fromByteOffset: 10, as: UInt16.self) == index,
+                    "a list holds one class")
+                listed.insert(number - 1)
+                previous = number
+                unsafe number = slab.load(fromByteOffset: 12, as: UInt32.self)
+            }
+        }
+        var held = 0
+        var inSlabs = 0
+        for number in 0..<basesCount {
+            guard let slab = unsafe bases[number] else { continue }
+            held += 1
+            let index = unsafe Int(slab.load(fromByteOffset: 10, as: UInt16.self))
+            let used = unsafe Int(slab.load(fromByteOffset: 4, as: UInt16.self))
+            let fresh = unsafe Int(slab.load(fromByteOffset: 8, as: UInt16.self)) << 3
+            let size = SlabClass.bytes(index: index)
+            var free = 0
+            var offset = unsafe Int(slab.load(fromByteOffset: 6, as: UInt16.self)) << 3
+            while offset != 0 {
+                free += 1
+                unsafe offset = Int((slab + offset).load(as: UInt16.self)) << 3
+            }
+            precondition(unsafe slab.load(as: UInt32.self) == number, "a slab knows its number")
+            precondition(
+                used + free == (fresh - SlabClass.headerBytes) / max(size, 1),
+                "each object is live or free")
+            let isCurrent = unsafe slab == current[index]
+            precondition(used > 0 || isCurrent, "an empty slab serves its class or is gone")
+            precondition(
+                listed.contains(UInt32(number)) == (free > 0 && !isCurrent),
+                "a slab with room can be found")
+            inSlabs += used * size
+        }
+        precondition(held == slabCount, "slabs are counted")
+        precondition(inSlabs + largeBytes == usedBytes, "objects are counted")
     }
 
     /// Bytes of slabs that no object uses: what fragmentation and partly filled slabs cost.

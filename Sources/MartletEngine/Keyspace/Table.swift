@@ -389,6 +389,8 @@ struct Table: ~Copyable {
         for index in 0..<half {
             if unsafe directory[1 + index * 2] != directory[2 + index * 2] { return }
         }
+        // The merge may have freed more than one bit, when one segment alone was so deep.
+        defer { shrinkDirectory() }
         let halved = UnsafeMutablePointer<UInt64>.allocate(capacity: 1 + half)
         unsafe halved[0] = UInt64(depth - 1)
         for index in 0..<half { unsafe halved[1 + index] = directory[1 + index * 2] }
@@ -514,9 +516,11 @@ struct Table: ~Copyable {
             // with fewer groups gives each of its slots more chances: refusing evens both out.
             let spare = unsafe Int(directory[0]) - segment.localDepth
             if next() & ((1 << UInt64(spare)) - 1) != 0 { continue }
-            let group = Int(next() % UInt64(Self.groupsMax))
-            if spare + segment.localDepth > 0 && group >= segment.groups { continue }
-            let base = unsafe segment.group(group % segment.groups)
+            let isOnly = spare + segment.localDepth == 0
+            let groups = isOnly ? segment.groups : Self.groupsMax
+            let group = Int(next() % UInt64(groups))
+            if group >= segment.groups { continue }
+            let base = unsafe segment.group(group)
             let index = Int(next() % UInt64(Self.slotsPerGroup))
             if unsafe base.load(fromByteOffset: index, as: UInt8.self) != 0 {
                 return unsafe Slot.entry(base.load(fromByteOffset: 16 + index * 8, as: UInt64.self))
@@ -541,7 +545,9 @@ struct Table: ~Copyable {
     /// Checks every invariant; for tests. Complexity: O(n).
     func checkInvariants() {
         var total = 0
+        var memory = unsafe 8 + (8 << Int(directory[0]))
         forEachSegment { segment in
+            memory += Segment.bytes(groups: segment.groups)
             precondition(segment.groups >= 1 && segment.groups <= Self.groupsMax, "group count")
             var passed = [Int](repeating: 0, count: segment.groups)
             var inSegment = 0
@@ -571,6 +577,7 @@ struct Table: ~Copyable {
             total += inSegment
         }
         precondition(total == count, "the table counts its segments")
+        precondition(memory == bytes, "the table counts its memory")
     }
 }
 

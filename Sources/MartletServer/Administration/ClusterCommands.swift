@@ -156,10 +156,11 @@ private func countKeys(_ call: inout Call) throws(CommandError) -> Effect {
     let slot = try call.arguments.integer()
     guard slot >= 0, slot < Int64(keySlotCount) else { throw .invalid("Invalid slot") }
     var count = 0
-    call.walkKeys { key in
+    let isDone = call.walkKeys { key in
         if keySlot(of: key) == Int(slot) { count += 1 }
         return true
     }
+    if !isDone { return .none }
     call.reply.integer(count)
     return .none
 }
@@ -172,7 +173,7 @@ private func getKeys(_ call: inout Call) throws(CommandError) -> Effect {
     }
     var found = ReplyWriter()
     var count: Int64 = 0
-    call.walkKeys { key in
+    let isDone = call.walkKeys { key in
         guard count < countMax else { return false }
         if keySlot(of: key) == Int(slot) {
             found.bulk(key)
@@ -180,6 +181,7 @@ private func getKeys(_ call: inout Call) throws(CommandError) -> Effect {
         }
         return true
     }
+    if !isDone { return .none }
     call.reply.array(Int(count))
     call.reply.buffer.append(found.buffer.view)
     return .none

@@ -42,14 +42,14 @@ private func flushAll(_ call: inout Call) throws(CommandError) -> Effect {
         removed += call.keyspace.flush(database: database)
     }
     call.reply.ok()
-    return .wholeDatabase(count: max(1, removed))
+    return .wholeDatabase(count: removed)
 }
 
 private func flushDatabase(_ call: inout Call) throws(CommandError) -> Effect {
     try readFlushMode(&call)
     let removed = call.keyspace.flush(database: call.keyspace.database)
     call.reply.ok()
-    return .wholeDatabase(count: max(1, removed))
+    return .wholeDatabase(count: removed)
 }
 
 private func swapDatabases(_ call: inout Call) throws(CommandError) -> Effect {

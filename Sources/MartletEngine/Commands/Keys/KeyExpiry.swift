@@ -117,9 +117,9 @@ private func expire(
         throw call.error("ERR invalid expire time in '\(call.command.fullName)' command")
     }
 
-    guard let entry = call.keyspace.find(key),
-        condition.admits(deadline, over: entry.expiryMilliseconds)
-    else {
+    let entry = call.keyspace.find(key)
+    if let entry { call.keyspace.touch(entry) }
+    guard let entry, condition.admits(deadline, over: entry.expiryMilliseconds) else {
         call.reply.integer(0)
         return .none
     }
@@ -148,15 +148,17 @@ private func timeToLive(
     if isMilliseconds {
         call.reply.integer(time)
     } else {
-        // Rounded for TTL, cut off for EXPIRETIME, as Redis does; neither can overflow.
-        call.reply.integer(isAbsolute ? time / 1000 : time / 1000 + (time % 1000 >= 500 ? 1 : 0))
+        // Rounded, as Redis does, and in two steps: `time + 500` could overflow.
+        call.reply.integer(time / 1000 + (time % 1000 >= 500 ? 1 : 0))
     }
     return .none
 }
 
 private func persist(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
-    guard let entry = call.keyspace.find(key), entry.expiryMilliseconds != nil else {
+    let entry = call.keyspace.find(key)
+    if let entry { call.keyspace.touch(entry) }
+    guard entry?.expiryMilliseconds != nil else {
         call.reply.integer(0)
         return .none
     }

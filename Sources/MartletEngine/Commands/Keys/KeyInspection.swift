@@ -40,7 +40,7 @@ extension CommandGroup {
 /// The entry that an OBJECT subcommand asks for; a missing key is answered with null.
 private func subject(_ call: inout Call) throws(CommandError) -> Entry? {
     call.arguments.position = 2
-    let entry = call.keyspace.find(try call.arguments.key())
+    let entry = call.keyspace.readQuietly(try call.arguments.key())
     if entry == nil { call.reply.null() }
     return entry
 }
@@ -72,24 +72,21 @@ private func referenceCount(_ call: inout Call) throws(CommandError) -> Effect {
 }
 
 private func help(_ call: inout Call) throws(CommandError) -> Effect {
-    let lines: [StaticString] = [
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    Return the kind of internal representation used in order to store the value",
-        "    associated with a <key>.",
-        "FREQ <key>",
-        "    Return the access frequency index of the <key>. The returned integer is",
-        "    proportional to the logarithm of the recent access frequency of the key.",
-        "IDLETIME <key>",
-        "    Return the idle time of the <key>, that is the approximated number of",
-        "    seconds elapsed since the last access to the key.",
-        "REFCOUNT <key>",
-        "    Return the number of references of the value associated with the specified",
-        "    <key>.",
-        "HELP",
-        "    Print this help.",
-    ]
-    call.reply.array(lines.count)
-    for line in lines { call.reply.simple(line) }
+    call.reply.help(
+        "OBJECT",
+        [
+            "ENCODING <key>",
+            "    Return the kind of internal representation used in order to store the value",
+            "    associated with a <key>.",
+            "FREQ <key>",
+            "    Return the access frequency index of the <key>. The returned integer is",
+            "    proportional to the logarithm of the recent access frequency of the key.",
+            "IDLETIME <key>",
+            "    Return the idle time of the <key>, that is the approximated number of",
+            "    seconds elapsed since the last access to the key.",
+            "REFCOUNT <key>",
+            "    Return the number of references of the value associated with the specified",
+            "    <key>.",
+        ])
     return .none
 }

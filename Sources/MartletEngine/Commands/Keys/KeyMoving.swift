@@ -70,7 +70,7 @@ private func copy(_ call: inout Call) throws(CommandError) -> Effect {
         throw .sameObject
     }
 
-    guard call.keyspace.readQuietly(source) != nil,
+    guard call.keyspace.read(source) != nil,
         replaces || call.keyspace.find(destination, inDatabase: database) == nil
     else {
         call.reply.integer(0)
@@ -92,7 +92,7 @@ private func move(_ call: inout Call) throws(CommandError) -> Effect {
         return .none
     }
     try call.keyspace.move(key, to: key, inDatabase: database)
-    call.keyspace.record(.moveFrom, key)
+    call.keyspace.record(.moveFrom, key, count: 0)
     call.keyspace.record(.moveTo, key, inDatabase: database)
     call.reply.integer(1)
     return .recorded
@@ -100,6 +100,9 @@ private func move(_ call: inout Call) throws(CommandError) -> Effect {
 
 private func databaseIndex(_ call: inout Call) throws(CommandError) -> Int {
     let index = try call.arguments.integer()
+    guard Int64(Int32.min)...Int64(Int32.max) ~= index else {
+        throw .invalid("value is out of range, value must between -2147483648 and 2147483647")
+    }
     guard index >= 0 && index < Int64(call.keyspace.databaseCount) else {
         throw .databaseOutOfRange
     }

@@ -67,7 +67,10 @@ private func exists(_ call: inout Call) throws(CommandError) -> Effect {
 private func touch(_ call: inout Call) throws(CommandError) -> Effect {
     var found = 0
     while !call.arguments.isAtEnd {
-        if call.keyspace.read(try call.arguments.key()) != nil { found += 1 }
+        if let entry = call.keyspace.readQuietly(try call.arguments.key()) {
+            call.keyspace.touchRegardless(entry)
+            found += 1
+        }
     }
     call.reply.integer(found)
     return .none

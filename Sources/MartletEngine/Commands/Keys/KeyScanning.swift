@@ -1,6 +1,12 @@
 //  SCAN, KEYS, RANDOMKEY, RM, DBSIZE: walks over all keys of a database.
 //
-//  A walk holds one shard at a time, for a bounded number of groups; RM and transactions hold them all. A cursor is a shard's number and a position on its scan line.
+//  A walk holds one shard at a time, for as long as it takes to copy the names of some hundred keys;
+//  patterns, which a client may make expensive, are matched after that. A shard that a script or
+//  transaction has claimed is not looked at: the command waits until the claim ends, or, when it has
+//  something to show already, ends there and lets its cursor come back. RM, DBSIZE and whatever runs
+//  in a transaction hold all shards.
+//
+//         cursor:  zero, 6 bits | shard, 10 bits | position on the shard's scan line, 48 bits
 
 import MartletBase
 
@@ -51,8 +57,8 @@ extension CommandGroup {
 private struct ScanOptions {
     private(set) var cursor: UInt64
     private(set) var count = 10
-    private var pattern: ByteView?
-    private var type: ByteView?
+    private(set) var pattern: ByteView?
+    private(set) var type: ByteView?
 
     /// More would hold a connection's loop for long; the cursor goes on from there.
     private static let countMax = 1_000_000
@@ -73,99 +79,166 @@ private struct ScanOptions {
                 self.count = Int(min(count, Int64(Self.countMax)))
             } else if call.arguments.skip("type") {
                 type = try call.arguments.next()
+            } else if call.arguments.skip("novalues") {
+                throw .invalid("NOVALUES option can only be used in HSCAN")
             } else {
                 throw .syntax
             }
         }
     }
+}
 
-    func admits(_ entry: Entry) -> Bool {
-        if let type, !type.equalsIgnoringCase(entry.kind.name) { return false }
-        return matches(entry.key, pattern)
+/// Names of keys, copied while their shard was held.
+private struct KeyNames: ~Copyable {
+    private var bytes = ByteBuffer()
+    private var ends: [Int] = []
+
+    var count: Int { ends.count }
+    var byteCount: Int { bytes.count }
+
+    mutating func append(_ key: ByteView) {
+        bytes.append(key)
+        ends.append(bytes.count)
+    }
+
+    /// Calls `body` for the names that match; `*` alone matches every name, the empty one too.
+    func forEach(matching pattern: ByteView?, _ body: (ByteView) -> Void) {
+        let matchesAll = pattern.map { $0.count == 1 && $0[0] == UInt8(ascii: "*") } ?? true
+        var begin = 0
+        for end in ends {
+            let name = bytes.view.slice(begin, end)
+            if matchesAll || pattern.map({ name.matches($0) }) ?? true { body(name) }
+            begin = end
+        }
+    }
+
+    mutating func removeAll() {
+        bytes.removeAll()
+        ends.removeAll(keepingCapacity: true)
     }
 }
 
-/// Whether a key matches; `*` alone matches every key, the empty one too.
-private func matches(_ key: ByteView, _ pattern: ByteView?) -> Bool {
-    guard let pattern else { return true }
-    if pattern.count == 1 && pattern[0] == UInt8(ascii: "*") { return true }
-    return key.matches(pattern)
+/// Where a walk over the keys of a database stands.
+private struct Walk {
+    private var shard: Int
+    private var position: UInt64
+    private let shardCount: Int
+    /// Keys met so far that are alive, of whatever type and name.
+    private(set) var met = 0
+    /// Groups of the tables looked at so far.
+    private(set) var groups = 0
+
+    /// Groups under one hold of a lock: below a tenth of a millisecond.
+    private static let groupsPerHold = 64
+    /// Bytes of names copied under one hold; a single group may exceed them.
+    private static let nameBytesPerHold = 64 * 1024
+
+    /// A walk from a cursor on. Any cursor is legal: one beyond the last shard is at the end.
+    init(from cursor: UInt64, _ call: borrowing Call) {
+        shard = Int(truncatingIfNeeded: cursor >> Table.positionBits)
+        position = cursor & (1 << Table.positionBits - 1)
+        shardCount = call.keyspace.shardCount
+    }
+
+    var isAtEnd: Bool { shard >= shardCount }
+
+    /// The cursor that goes on from here; 0 at the end.
+    var cursor: UInt64 { isAtEnd ? 0 : UInt64(shard) << Table.positionBits | position }
+
+    /// Copies the names of about `wanted` keys of a type, or of all types, that come next.
+    ///
+    /// - Returns: false, and nothing was done, when the shard is claimed.
+    mutating func step(
+        _ call: borrowing Call, wanted: Int, type: ByteView?, into names: inout KeyNames
+    ) -> Bool {
+        var walk = self
+        let isDone: Void? = call.holding(shard) {
+            // A group has 15 slots, mostly taken.
+            var left = min(Self.groupsPerHold, max(1, wanted / Table.slotsPerGroup))
+            while left > 0 && names.byteCount < Self.nameBytesPerHold {
+                let next = call.keyspace.scan(shard: walk.shard, from: walk.position) { entry in
+                    walk.met += 1
+                    if type.map({ $0.equalsIgnoringCase(entry.kind.name) }) ?? true {
+                        names.append(entry.key)
+                    }
+                }
+                walk.groups += 1
+                guard let next else {
+                    walk.shard += 1
+                    walk.position = 0
+                    return
+                }
+                walk.position = next
+                left -= 1
+            }
+        }
+        guard isDone != nil else { return false }
+        self = walk
+        return true
+    }
 }
 
 extension Call {
-    /// Groups of a table walked under one hold of its lock: below a tenth of a millisecond.
-    private static let groupsPerHold = 64
-
-    /// Walks keys from `cursor` on until about `count` were met; answers the next cursor, 0 at the
-    /// end. Claimed shards are waited for by coming back to them: the cursor stays there.
-    fileprivate func walk(
-        from cursor: UInt64, count: Int, _ body: (Entry) -> Void
-    ) -> UInt64 {
-        let positionMask = (UInt64(1) << Table.positionBits) - 1
-        var shard = Int(truncatingIfNeeded: (cursor >> Table.positionBits) & 0x3FF)
-        var position = cursor & positionMask
-        var met = 0
-        var groups = 0
-        let groupsMax = count == .max ? Int.max : count &* 10
-        while shard < keyspace.shardCount {
-            let next = holding(shard) {
-                keyspace.scan(
-                    shard: shard, from: position, groups: count < 64 ? 1 : Self.groupsPerHold
-                ) { entry in
-                    met += 1
-                    body(entry)
-                }
-            }
-            groups += 1
-            if let next {
-                position = next
-            } else {
-                shard += 1
-                position = 0
-            }
-            if met >= count || groups >= groupsMax { break }
-        }
-        return shard < keyspace.shardCount ? UInt64(shard) << Table.positionBits | position : 0
+    /// Runs `body` with a shard held, unless the command or its transaction holds them all; nil, and
+    /// nothing was run, while the shard is claimed.
+    fileprivate borrowing func holding<R>(_ shard: Int, _ body: () -> R) -> R? {
+        if isNested || command.traits.contains(.allShards) { return body() }
+        let lock = keyspace.lock(ofShard: shard)
+        lock.lock()
+        defer { lock.unlock() }
+        return keyspace.isClaimed(shard: shard) ? nil : body()
     }
 
     /// Calls `body` for the bytes of each living key of the database until it returns false; no shard
-    /// is held for longer than a step of the walk.
-    package func walkKeys(_ body: (ByteView) -> Bool) {
+    /// is held for longer than a step of the walk, and none while `body` runs.
+    ///
+    /// - Returns: false when the command must come again, since a shard is claimed; the caller has
+    ///   written nothing and returns `.none`.
+    package mutating func walkKeys(_ body: (ByteView) -> Bool) -> Bool {
+        var walk = Walk(from: 0, self)
+        var names = KeyNames()
         var goesOn = true
-        for shard in 0..<keyspace.shardCount {
-            var position: UInt64? = 0
-            while goesOn, let from = position {
-                position = holding(shard) {
-                    keyspace.scan(shard: shard, from: from, groups: Self.groupsPerHold) { entry in
-                        if goesOn { goesOn = body(entry.key) }
-                    }
-                }
+        while goesOn && !walk.isAtEnd {
+            guard walk.step(self, wanted: .max, type: nil, into: &names) else {
+                _ = waitForClaim()
+                return false
             }
+            names.forEach(matching: nil) { name in
+                if goesOn { goesOn = body(name) }
+            }
+            names.removeAll()
         }
+        return true
     }
 
-    /// Runs `body` with a shard held, unless the command or its transaction holds them all.
-    func holding<R>(_ shard: Int, _ body: () -> R) -> R {
-        if isNested || command.traits.contains(.allShards) { return body() }
-        let lock = unsafe keyspace.keyspace.pointee.lock(shard)
-        lock.lock()
-        defer { lock.unlock() }
-        return body()
+    /// Lets the command come again later: a shard is claimed, and nothing was written yet.
+    fileprivate mutating func waitForClaim() -> Effect {
+        followUp = .park
+        return .none
     }
 }
 
 private func scan(_ call: inout Call) throws(CommandError) -> Effect {
     let options = try ScanOptions(reading: &call)
+    var walk = Walk(from: options.cursor, call)
+    var names = KeyNames()
     var found = ReplyWriter()
     var count = 0
-    let next = call.walk(from: options.cursor, count: options.count) { entry in
-        if options.admits(entry) {
-            found.bulk(entry.key)
+    // Where there is little to meet, the walk ends after ten groups for each key that is wanted.
+    while !walk.isAtEnd && walk.met < options.count && walk.groups < options.count * 10 {
+        let wanted = options.count - walk.met
+        guard walk.step(call, wanted: wanted, type: options.type, into: &names) else {
+            if walk.groups == 0 { return call.waitForClaim() }
+            break
+        }
+        names.forEach(matching: options.pattern) { name in
+            found.bulk(name)
             count += 1
         }
+        names.removeAll()
     }
     call.reply.array(2)
-    call.reply.bulk(unsignedDecimal: next)
+    call.reply.bulk(unsignedDecimal: walk.cursor)
     call.reply.array(count)
     call.reply.buffer.append(found.buffer.view)
     return .none
@@ -173,13 +246,19 @@ private func scan(_ call: inout Call) throws(CommandError) -> Effect {
 
 private func keys(_ call: inout Call) throws(CommandError) -> Effect {
     let pattern = try call.arguments.next()
+    var walk = Walk(from: 0, call)
+    var names = KeyNames()
     var found = ReplyWriter()
     var count = 0
-    _ = call.walk(from: 0, count: .max) { entry in
-        if matches(entry.key, pattern) {
-            found.bulk(entry.key)
+    while !walk.isAtEnd {
+        guard walk.step(call, wanted: .max, type: nil, into: &names) else {
+            return call.waitForClaim()
+        }
+        names.forEach(matching: pattern) { name in
+            found.bulk(name)
             count += 1
         }
+        names.removeAll()
     }
     call.reply.array(count)
     call.reply.buffer.append(found.buffer.view)
@@ -188,14 +267,17 @@ private func keys(_ call: inout Call) throws(CommandError) -> Effect {
 
 private func randomKey(_ call: inout Call) throws(CommandError) -> Effect {
     var random = Random.seededFromSystem()
+    var found = ReplyWriter()
+    found.isRESP3 = call.reply.isRESP3
     for _ in 0..<100 {
         var counts: [Int] = []
-        var total = 0
         for shard in 0..<call.keyspace.shardCount {
-            let count = call.holding(shard) { call.keyspace.count(ofShard: shard) }
+            guard let count = call.holding(shard, { call.keyspace.count(ofShard: shard) }) else {
+                return call.waitForClaim()
+            }
             counts.append(count)
-            total += count
         }
+        let total = counts.reduce(0, +)
         if total == 0 { break }
         var chosen = random.index(below: total)
         var shard = 0
@@ -203,63 +285,86 @@ private func randomKey(_ call: inout Call) throws(CommandError) -> Effect {
             chosen -= counts[shard]
             shard += 1
         }
-        var reply = ReplyWriter()
-        let isFound = call.holding(shard) {
-            guard let entry = call.keyspace.randomEntry(ofShard: shard, { random.next() }) else {
-                return false
+        let isDone: Void? = call.holding(shard) {
+            // One past its deadline does not count: the dice are thrown again.
+            if let entry = call.keyspace.randomEntry(ofShard: shard, { random.next() }) {
+                found.bulk(entry.key)
             }
-            reply.bulk(entry.key)
-            return true
         }
-        if isFound {
-            call.reply.buffer.append(reply.buffer.view)
-            return .none
+        if isDone == nil { return call.waitForClaim() }
+        if !found.buffer.isEmpty { break }
+    }
+    if found.buffer.isEmpty {
+        // Nothing is there, or nearly all of it is past its deadline.
+        var walk = Walk(from: 0, call)
+        var names = KeyNames()
+        while !walk.isAtEnd && names.count == 0 {
+            guard walk.step(call, wanted: .max, type: nil, into: &names) else {
+                return call.waitForClaim()
+            }
+        }
+        if names.count == 0 {
+            found.null()
+        } else {
+            var left = random.index(below: names.count)
+            names.forEach(matching: nil) { name in
+                if left == 0 { found.bulk(name) }
+                left -= 1
+            }
         }
     }
-    // Nearly all keys are past their deadline: take the first that is not.
-    var reply = ReplyWriter()
-    var isFound = false
-    var cursor: UInt64 = 0
-    repeat {
-        cursor = call.walk(from: cursor, count: 1) { entry in
-            if !isFound { reply.bulk(entry.key) }
-            isFound = true
-        }
-    } while cursor != 0 && !isFound
-    if isFound { call.reply.buffer.append(reply.buffer.view) } else { call.reply.null() }
+    call.reply.buffer.append(found.buffer.view)
     return .none
 }
 
+/// Nanoseconds after which RM lets go of the shards, all of which it holds, whatever its COUNT.
+private let removalNanosecondsMax: Int64 = 1_000_000
+
 private func removeScanned(_ call: inout Call) throws(CommandError) -> Effect {
     let options = try ScanOptions(reading: &call)
-    var keys: [[UInt8]] = []
-    let next = call.walk(from: options.cursor, count: options.count) { entry in
-        if options.admits(entry) { keys.append(entry.key.bytes) }
-    }
+    let clock = unsafe call.state.clock
+    let end = clock.monotonicNanoseconds() + removalNanosecondsMax
+    var walk = Walk(from: options.cursor, call)
+    var names = KeyNames()
     var removed = 0
-    for bytes in keys {
-        bytes.withView { view in
-            let key = unsafe call.keyspace.keyspace.pointee.key(view)
+    while !walk.isAtEnd && walk.met < options.count && walk.groups < options.count * 10 {
+        let wanted = options.count - walk.met
+        _ = walk.step(call, wanted: wanted, type: options.type, into: &names)
+        names.forEach(matching: options.pattern) { name in
+            let key = call.keyspace.key(name)
             if call.keyspace.remove(key) {
                 removed += 1
                 call.keyspace.record(.del, key)
             }
         }
+        names.removeAll()
+        if clock.monotonicNanoseconds() >= end { break }
     }
     call.reply.array(2)
-    call.reply.bulk(unsignedDecimal: next)
+    call.reply.bulk(unsignedDecimal: walk.cursor)
     call.reply.integer(removed)
     return .recorded
 }
 
+/// Keys that one DBSIZE reclaims: about a millisecond in which all shards are held.
+private let reclaimStepsMax = 5_000
+
+/// Keys past their deadline do not count, so they are reclaimed first. When that is more than fits
+/// one hold of all shards, the command comes again and goes on there; within a transaction, or while
+/// writes are paused, it cannot.
 private func databaseSize(_ call: inout Call) throws(CommandError) -> Effect {
-    // Keys past their deadline do not count. The index finds them in order; the bound keeps the
-    // shards from being held long after a mass expiry, when the count may be late by a round.
-    var steps = 20_000
+    let mayWait =
+        !call.isNested
+        && (unsafe call.state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites]))
+    var steps = mayWait ? reclaimStepsMax : Int.max
     var count = 0
     for shard in 0..<call.keyspace.shardCount {
         call.keyspace.reclaimDue(shard: shard, steps: &steps)
         count += call.keyspace.count(ofShard: shard)
+    }
+    if steps <= 0 {
+        call.followUp = .park
+        return .none
     }
     call.reply.integer(count)
     return .none

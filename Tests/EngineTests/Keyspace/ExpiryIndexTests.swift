@@ -146,7 +146,9 @@ private let start: Int64 = 1_700_000_000_000
 
     @Test func `work stops when the steps are used up, and goes on there`() {
         var model = IndexModel()
-        for number in 0..<5_000 { model.insert(start + 100_000 + Int64(number % 1_000), now: start) }
+        for number in 0..<5_000 {
+            model.insert(start + 100_000 + Int64(number % 1_000), now: start)
+        }
         let now = start + 200_000
         var taken: [Int64] = []
         var used = 0

@@ -118,7 +118,9 @@ private struct PartitionModel: ~Copyable {
     func actual(_ name: [UInt8]) -> Expected? {
         guard let entry = slot(name)?.entry else { return nil }
         var scratch: [UInt8] = .init(repeating: 0, count: 24)
-        let value = unsafe scratch.withUnsafeMutableBytes { unsafe entry.stringBytes(scratch: $0).bytes }
+        let value = unsafe scratch.withUnsafeMutableBytes {
+            unsafe entry.stringBytes(scratch: $0).bytes
+        }
         #expect(entry.stringLength == value.count)
         #expect(entry.key.bytes == name)
         return Expected(value: value, deadline: entry.expiryMilliseconds)
@@ -147,7 +149,8 @@ private let sizes = [
         var model = PartitionModel(seed: 1)
         for keyBytes in sizes {
             for valueBytes in sizes {
-                let name = [UInt8](repeating: UInt8(truncatingIfNeeded: valueBytes), count: keyBytes)
+                let name = [UInt8](
+                    repeating: UInt8(truncatingIfNeeded: valueBytes), count: keyBytes)
                 for value in [
                     [UInt8](repeating: 0x61, count: valueBytes),
                     [UInt8](repeating: 0x62, count: max(0, valueBytes - 1)),
@@ -257,7 +260,8 @@ private let sizes = [
         let name = Array("log".utf8)
         model.set(name, [], .clear)
         for _ in 0..<300 {
-            model.write(name, [UInt8](repeating: 1, count: 50), at: model.keys[name]?.value.count ?? 0)
+            let end = model.keys[name]?.value.count ?? 0
+            model.write(name, [UInt8](repeating: 1, count: 50), at: end)
             model.partition.checkInvariants()
         }
         model.check(name)

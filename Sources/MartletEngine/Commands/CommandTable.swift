@@ -26,8 +26,8 @@ enum KeyShape: UInt8 {
 }
 
 /// What the executor needs of a command, side by side with all others.
-struct CommandRow {
-    let run: Handler
+struct CommandRow: ~Copyable {
+    private let handler: Handler
     let arity: Int32
     /// The first key's argument, 0 when there is none or it must be worked out.
     let firstKey: Int32
@@ -36,6 +36,25 @@ struct CommandRow {
     let isReadOnly: Bool
     let endsBatch: Bool
     let traits: Traits
+
+    init(
+        run: @escaping Handler, arity: Int32, firstKey: Int32, shape: KeyShape, isContainer: Bool,
+        isReadOnly: Bool, endsBatch: Bool, traits: Traits
+    ) {
+        handler = run
+        self.arity = arity
+        self.firstKey = firstKey
+        self.shape = shape
+        self.isContainer = isContainer
+        self.isReadOnly = isReadOnly
+        self.endsBatch = endsBatch
+        self.traits = traits
+    }
+
+    /// Runs the handler. The row is not copyable, so its function is called where it stands: a copy
+    /// would cost a reference count for each command.
+    @inline(__always)
+    func run(_ call: inout Call) throws(CommandError) -> Effect { try handler(&call) }
 
     @inline(__always)
     func admits(_ count: Int) -> Bool {

@@ -1,8 +1,9 @@
 //  One loop's requests, from bytes to published effects.
 //
 //  `serve` takes what a connection has sent. It works in batches: parse up to 32 requests, hash their
-//  keys and fetch their table groups, then the entries those point to, then execute in order. That
-//  hides most cache misses behind each other; it is the largest single gain on this path.
+//  keys and fetch their table groups, then execute in order, each entry being fetched some commands
+//  before its own. That hides most cache misses behind each other and behind work; it is the largest
+//  single gain on this path.
 //
 //  Replies go to the call's buffer. What was executed is in the count of consumed bytes; a request
 //  that must wait (a pause, a claim) is left there and comes again when the connection is resumed.
@@ -67,29 +68,32 @@ package struct Executor: ~Copyable {
     /// One parsed request of a batch.
     @safe
     private struct BatchItem {
-        var row: Int
-        var firstArgument: Int
-        var argumentCount: Int
+        var row = 0
+        var firstArgument = 0
+        var argumentCount = 0
         /// The first key's argument, if it is known ahead, else 0.
-        var firstKey: Int
+        var firstKey = 0
         /// Where the request begins and ends in the input.
-        var start: Int
-        var end: Int
-        var hash: UInt64
+        var start = 0
+        var end = 0
+        var hash: UInt64 = 0
         /// The first key's home group, a hint for the second stage of the prefetch; nil for none.
         var group: UnsafeRawPointer?
         /// Where its reply ends in the output, once it has run.
-        var replyEnd: Int
+        var replyEnd = 0
     }
 
     /// More would let the first entries fall out of the nearest cache before they are used.
     static let batchSize = 32
+    /// So many commands before its own an entry is fetched.
+    private static let entriesAhead = 8
     /// So many bytes of replies are sent before more requests of the connection run: a pipeline of
     /// large reads stays within what output limits and `maxmemory-clients` allow.
     static let replyBytesBeforeYield = 1024 * 1024
 
     package init(state: EngineState, commands: CommandTable, loop: Int) {
         unsafe batch = .allocate(capacity: Self.batchSize)
+        unsafe batch.initialize(repeating: BatchItem(), count: Self.batchSize)
         unsafe rows = commands.rows
         unsafe keyspace = state.keyspace
         unsafe effects = .allocate(capacity: 1)
@@ -211,8 +215,17 @@ package struct Executor: ~Copyable {
             let repliesBegin = call.reply.buffer.count
             var next = FollowUp.none
             var index = 0
+            if count > 1 {
+                while index < Self.entriesAhead {
+                    prefetchEntry(index, count)
+                    index &+= 1
+                }
+                index = 0
+            }
             while index < count && next == .none {
-                next = unsafe execute(batch[index])
+                prefetchEntry(index &+ Self.entriesAhead, count)
+                prefetchOverflowed(index &+ Self.entriesAhead / 2, count)
+                next = unsafe execute(batch + index)
                 unsafe batch[index].replyEnd = call.reply.buffer.count
                 index &+= 1
                 if call.reply.buffer.count > Self.replyBytesBeforeYield { break }
@@ -320,11 +333,15 @@ package struct Executor: ~Copyable {
             let name = unsafe store.views[first]
             var number = lookup.number(name)
             if number < -1 { number = unsafe call.commands.confirm(name, number) }
-            unsafe batch[count] = BatchItem(
-                row: number, firstArgument: first, argumentCount: arguments, firstKey: 0,
-                start: start, end: parser.position, hash: 0, group: nil, replyEnd: 0)
             let item = unsafe batch + count
             count &+= 1
+            unsafe item.pointee.row = number
+            unsafe item.pointee.firstArgument = first
+            unsafe item.pointee.argumentCount = arguments
+            unsafe item.pointee.firstKey = 0
+            unsafe item.pointee.start = start
+            unsafe item.pointee.end = parser.position
+            unsafe item.pointee.group = nil
             // An inline request's arguments stand in the store's one buffer for them.
             let endsBatch = !input.contains(name)
             guard number >= 0 else {
@@ -338,24 +355,49 @@ package struct Executor: ~Copyable {
                 unsafe item.pointee.firstKey = key
                 unsafe item.pointee.hash = hash
                 let shard = unsafe keyspace.pointee.shardIndex(hash)
-                if let directory = unsafe keyspace.pointee.shard(shard).pointee
-                    .directoryHint(database)
+                if let directory = unsafe keyspace.pointee.directoryHint(
+                    shard: shard, database: database)
                 {
                     unsafe item.pointee.group = Table.prefetchGroup(directory, hash: hash)
                 }
             }
             if unsafe row.pointee.endsBatch || endsBatch { break }
         }
-        if count > 1 {
-            var index = 0
-            while index < count {
-                if let group = unsafe batch[index].group {
-                    unsafe Table.prefetchEntry(group, hash: batch[index].hash)
-                }
-                index &+= 1
-            }
-        }
         return count
+    }
+
+    /// The second stage of the prefetch, for the item `index`; none when there is no such item.
+    ///
+    /// It runs a few commands ahead of the item's execution: all at once, the fetches of a batch would
+    /// wait for each other, and the first would not be there in time.
+    @inline(__always)
+    private func prefetchEntry(_ index: Int, _ count: Int) {
+        if index >= count { return }
+        let item = unsafe batch + index
+        guard let group = unsafe item.pointee.group else { return }
+        if unsafe Table.prefetchEntry(group, hash: item.pointee.hash) {
+            unsafe item.pointee.group = nil
+        } else {
+            unsafe item.pointee.group = prefetchNextGroup(item.pointee.hash)
+        }
+    }
+
+    /// The third stage, for keys that found no room in their home group.
+    @inline(__always)
+    private func prefetchOverflowed(_ index: Int, _ count: Int) {
+        if index >= count { return }
+        if let group = unsafe batch[index].group {
+            _ = unsafe Table.prefetchEntry(group, hash: batch[index].hash)
+        }
+    }
+
+    @inline(never)
+    private func prefetchNextGroup(_ hash: UInt64) -> UnsafeRawPointer? {
+        guard
+            let directory = unsafe keyspace.pointee.directoryHint(
+                shard: keyspace.pointee.shardIndex(hash), database: call.keyspace.database)
+        else { return nil }
+        return unsafe Table.prefetchNextGroup(directory, hash: hash)
     }
 
     // MARK: One request
@@ -370,18 +412,21 @@ package struct Executor: ~Copyable {
 
     /// Looks up, admits, locks, runs, publishes.
     @inline(__always)
-    private mutating func execute(_ item: BatchItem) -> FollowUp {
-        call.arguments = arguments(item)
-        guard item.row >= 0 else { return reject(unknown: true, row: -1) }
-        let row = unsafe rows + item.row
-        call.commandNumber = item.row
+    private mutating func execute(_ item: UnsafeMutablePointer<BatchItem>) -> FollowUp {
+        let number = unsafe item.pointee.row
+        let count = unsafe item.pointee.argumentCount
+        let hash = unsafe item.pointee.hash
+        unsafe call.arguments.begin(
+            store.views + item.pointee.firstArgument, count: count,
+            firstKeyIndex: item.pointee.firstKey, firstKeyHash: hash)
+        guard number >= 0 else { return reject(unknown: true, row: -1) }
+        let row = unsafe rows + number
+        call.commandNumber = number
         if unsafe row.pointee.isContainer || call.session.pointee.gate.rawValue != 0 {
-            return executeGated(item.row)
+            return executeGated(number)
         }
-        guard unsafe row.pointee.admits(item.argumentCount) else {
-            return reject(unknown: false, row: item.row)
-        }
-        return unsafe run(item.row, row, item.hash)
+        guard unsafe row.pointee.admits(count) else { return reject(unknown: false, row: number) }
+        return unsafe run(number, row, hash)
     }
 
     /// The words that hold a command up, together: the state of the server and that of the client.

@@ -30,9 +30,9 @@ struct Shard: ~Copyable {
     /// A step back of the wall clock by more than this is taken as the new truth.
     private static let clockStepMilliseconds: Int64 = 1000
 
-    init(databases: Int) {
-        unsafe partitions = .allocate(capacity: databases)
-        unsafe partitions.initialize(repeating: nil, count: databases)
+    /// `partitions` has a place for each database.
+    init(partitions: UnsafeMutablePointer<UnsafeMutablePointer<Partition>?>) {
+        unsafe self.partitions = partitions
     }
 
     /// Frees the partitions. The shard is not used afterwards.
@@ -43,7 +43,6 @@ struct Shard: ~Copyable {
                 unsafe partition.deallocate()
             }
         }
-        unsafe partitions.deallocate()
     }
 
     /// The partition of a database, or nil while it was never written.
@@ -78,17 +77,6 @@ struct Shard: ~Copyable {
         unsafe martlet_store_release_64(partitions + second, UInt64(UInt(bitPattern: one)))
     }
 
-    /// The directory of a database's table without the lock: a hint, or nil.
-    @inline(__always)
-    func directoryHint(_ database: Int) -> UnsafeMutablePointer<UInt64>? {
-        let partition = unsafe UInt(
-            truncatingIfNeeded: martlet_load_acquire_64(partitions + database))
-        guard let partition = unsafe UnsafeRawPointer(bitPattern: partition) else { return nil }
-        // The table is the partition's first member, and the directory the table's: see the test.
-        return unsafe UnsafeMutablePointer(
-            bitPattern: UInt(truncatingIfNeeded: martlet_load_acquire_64(partition)))
-    }
-
     /// The time to use here: the later of the loop's and the latest used, unless the clock was set
     /// back.
     @inline(__always)
@@ -106,6 +94,8 @@ struct Shard: ~Copyable {
 @safe
 package struct Keyspace: ~Copyable {
     private let shards: UnsafeMutableRawPointer
+    /// The partitions of all shards, those of one side by side.
+    private let partitions: UnsafeMutablePointer<UnsafeMutablePointer<Partition>?>
     package let shardCount: Int
     package let databaseCount: Int
     let hashKey: HashKey
@@ -123,10 +113,13 @@ package struct Keyspace: ~Copyable {
         self.shardCount = shardCount
         self.databaseCount = databaseCount
         self.hashKey = hashKey
+        let partitionCount = shardCount * databaseCount
+        unsafe partitions = .allocate(capacity: partitionCount)
+        unsafe partitions.initialize(repeating: nil, count: partitionCount)
         unsafe shards = .allocate(byteCount: shardCount * Self.shardBytes, alignment: 128)
         for index in 0..<shardCount {
             unsafe (shards + index * Self.shardBytes).initializeMemory(
-                as: Shard.self, to: Shard(databases: databaseCount))
+                as: Shard.self, to: Shard(partitions: partitions + index * databaseCount))
         }
     }
 
@@ -137,6 +130,7 @@ package struct Keyspace: ~Copyable {
             unsafe shard.deinitialize(count: 1)
         }
         unsafe shards.deallocate()
+        unsafe partitions.deallocate()
     }
 
     @inline(__always)
@@ -148,6 +142,18 @@ package struct Keyspace: ~Copyable {
     func shard(_ index: Int) -> UnsafeMutablePointer<Shard> {
         unsafe (shards + (index & (shardCount &- 1)) &* Self.shardBytes)
             .assumingMemoryBound(to: Shard.self)
+    }
+
+    /// The directory of a table without the shard's lock: a hint, or nil. With the partitions of all
+    /// shards in one array, few loads lead to it that depend on each other.
+    @inline(__always)
+    func directoryHint(shard: Int, database: Int) -> UnsafeMutablePointer<UInt64>? {
+        let place = unsafe partitions + (shard &* databaseCount &+ database)
+        let partition = unsafe UInt(truncatingIfNeeded: martlet_load_acquire_64(place))
+        guard let partition = unsafe UnsafeRawPointer(bitPattern: partition) else { return nil }
+        // The table is the partition's first member, and the directory the table's: see the test.
+        return unsafe UnsafeMutablePointer(
+            bitPattern: UInt(truncatingIfNeeded: martlet_load_acquire_64(partition)))
     }
 
     /// The lock of a shard: its word is the shard's first.

@@ -142,16 +142,37 @@ struct Table: ~Copyable {
     ) -> UnsafeRawPointer {
         let segment = unsafe Segment(word: word(directory, hash))
         let base = unsafe UnsafeRawPointer(segment.group(segment.home(segment.fraction(hash))))
-        // Tags and the first slots; the line behind them has most of the others.
-        unsafe martlet_prefetch(base)
-        unsafe martlet_prefetch(base + 64)
+        unsafe fetch(base)
+        return unsafe base
+    }
+
+    /// A group lies on three lines.
+    @inline(__always)
+    private static func fetch(_ group: UnsafeRawPointer) {
+        unsafe martlet_prefetch(group)
+        unsafe martlet_prefetch(group + 64)
+        unsafe martlet_prefetch(group + 128)
+    }
+
+    /// Where the home group has no such tag, but was full once: fetches the group behind it and
+    /// returns its address for another `prefetchEntry`.
+    @inline(never)
+    static func prefetchNextGroup(
+        _ directory: UnsafeMutablePointer<UInt64>, hash: UInt64
+    ) -> UnsafeRawPointer {
+        let segment = unsafe Segment(word: word(directory, hash))
+        let next = segment.home(segment.fraction(hash)) &+ 1
+        let base = unsafe UnsafeRawPointer(segment.group(next == segment.groups ? 0 : next))
+        unsafe fetch(base)
         return unsafe base
     }
 
     /// Second stage, in the same iteration: fetches the first entry whose tag matches. Its address is
     /// never followed here.
+    ///
+    /// - Returns: false when there is none and the search goes on in the next group.
     @inline(__always)
-    static func prefetchEntry(_ group: UnsafeRawPointer, hash: UInt64) {
+    static func prefetchEntry(_ group: UnsafeRawPointer, hash: UInt64) -> Bool {
         let matches = unsafe martlet_match16_hint(group, tag(hash)) & 0x7FFF
         if matches != 0 {
             let slot = unsafe group + (16 &+ matches.trailingZeroBitCount &* 8)
@@ -159,7 +180,9 @@ struct Table: ~Copyable {
                 truncatingIfNeeded: martlet_load_relaxed_64(slot) & addressMask)
             unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address))
             unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address &+ 64))
+            return true
         }
+        return unsafe martlet_load_relaxed_8(group + 15) == 0
     }
 
     // MARK: Changing

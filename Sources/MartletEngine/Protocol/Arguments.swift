@@ -12,14 +12,14 @@ import MartletBase
 /// so is a subcommand's, number 1.
 @safe
 package struct Arguments {
-    private let views: UnsafeMutablePointer<ByteView>
+    private var views: UnsafeMutablePointer<ByteView>
     /// All arguments, the name included.
-    package let count: Int
+    package private(set) var count: Int
     /// The number of the next argument to read.
     package var position = 1
     /// Number and hash of the first key, which the batch has computed.
-    private let firstKeyIndex: Int
-    private let firstKeyHash: UInt64
+    private var firstKeyIndex: Int
+    private var firstKeyHash: UInt64
     private let hashKey: HashKey
 
     @inline(__always)
@@ -32,6 +32,19 @@ package struct Arguments {
         self.firstKeyIndex = firstKeyIndex
         self.firstKeyHash = firstKeyHash
         self.hashKey = hashKey
+    }
+
+    /// Begins another request: as `init` with the same hash key.
+    @inline(__always)
+    mutating func begin(
+        _ views: UnsafeMutablePointer<ByteView>, count: Int, firstKeyIndex: Int,
+        firstKeyHash: UInt64
+    ) {
+        unsafe self.views = views
+        self.count = count
+        position = 1
+        self.firstKeyIndex = firstKeyIndex
+        self.firstKeyHash = firstKeyHash
     }
 
     /// The argument `index`, the name being 0. Out of range is our own error.
@@ -72,8 +85,12 @@ package struct Arguments {
         let index = position
         let bytes = try next()
         if index == firstKeyIndex { return Key(bytes, hash: firstKeyHash) }
-        return Key(bytes, hash: hashKey.hash(bytes))
+        return Key(bytes, hash: hash(bytes))
     }
+
+    /// Out of line: in each handler it would crowd out what runs more often.
+    @inline(never)
+    private func hash(_ bytes: ByteView) -> UInt64 { hashKey.hash(bytes) }
 
     /// The next argument as a signed integer.
     @inline(__always)

@@ -200,6 +200,8 @@ struct RequestParser {
     /// Set along with `bytesNeeded` when the request is large.
     private(set) var partial = PartialRequest()
     private let limits: RequestLimits
+    /// The limits do not matter to a request of the usual form.
+    private let allowsUsual: Bool
 
     /// `next` found a request that is not whole, or bytes that are no request.
     static let stopped = -1
@@ -207,6 +209,9 @@ struct RequestParser {
     init(from position: Int, _ limits: RequestLimits) {
         self.position = position
         self.limits = limits
+        allowsUsual =
+            limits.isAuthenticated && limits.bulkBytesMax >= 999
+            && limits.argumentsMax >= Self.usualArgumentsMax
     }
 
     /// Reads a request, appending its arguments to `store`.
@@ -216,6 +221,71 @@ struct RequestParser {
     /// - Complexity: O(arguments); their bytes are not touched.
     @inline(__always)
     mutating func next(_ input: ByteView, into store: inout ArgumentStore) -> Int {
+        let usual = usual(input, into: &store)
+        return usual > 0 ? usual : any(input, into: &store)
+    }
+
+    private static let usualArgumentsMax = 9
+
+    /// Reads what nearly all requests are: whole, up to nine arguments of up to 999 bytes. Everything
+    /// is kept in registers here; with this, a GET is parsed in a third of the instructions.
+    ///
+    /// - Returns: the number of arguments, or 0 for any other request, of which nothing was taken.
+    @inline(__always)
+    private mutating func usual(_ input: ByteView, into store: inout ArgumentStore) -> Int {
+        let end = unsafe input.address + input.count
+        var at = unsafe input.address + position
+        guard allowsUsual, input.count &- position >= 10 else { return 0 }
+        let head = unsafe at.loadUnaligned(as: UInt32.self)
+        // "*n\r\n"
+        let count = Int((head &>> 8) & 0xFF) &- 0x30
+        guard head & 0xFFFF_00FF == 0x0A0D_002A, count > 0, count <= Self.usualArgumentsMax else {
+            return 0
+        }
+        store.reserve(Self.usualArgumentsMax)
+        var next = unsafe store.views + store.count
+        var left = count
+        unsafe at += 4
+        repeat {
+            // The shortest argument is "$0\r\n\r\n".
+            guard unsafe end - at >= 6 else { return 0 }
+            let word = unsafe at.loadUnaligned(as: UInt32.self)
+            let first = (word &>> 8) & 0xFF &- 0x30
+            guard word & 0xFF == UInt32(UInt8(ascii: "$")), first < 10 else { return 0 }
+            var bytes = Int(first)
+            if word &>> 16 == UInt32(Self.lineEnd) {
+                unsafe at += 4
+            } else {
+                let second = (word &>> 16) & 0xFF &- 0x30
+                let rest = unsafe at.loadUnaligned(fromByteOffset: 4, as: UInt16.self)
+                guard first != 0, second < 10 else { return 0 }
+                bytes = bytes &* 10 &+ Int(second)
+                if word &>> 24 == 0x0D {
+                    guard rest & 0xFF == 0x0A else { return 0 }
+                    unsafe at += 5
+                } else {
+                    let third = word &>> 24 &- 0x30
+                    guard third < 10, rest == Self.lineEnd else { return 0 }
+                    bytes = bytes &* 10 &+ Int(third)
+                    unsafe at += 6
+                }
+            }
+            guard unsafe end - at >= bytes &+ 2,
+                unsafe at.loadUnaligned(fromByteOffset: bytes, as: UInt16.self) == Self.lineEnd
+            else { return 0 }
+            unsafe next.initialize(to: ByteView(at, count: bytes))
+            unsafe next += 1
+            unsafe at += bytes &+ 2
+            left &-= 1
+        } while left > 0
+        store.commit(count)
+        position = unsafe at - input.address
+        return count
+    }
+
+    /// Reads a request of any form.
+    @inline(never)
+    private mutating func any(_ input: ByteView, into store: inout ArgumentStore) -> Int {
         let base = unsafe input.address
         let end = input.count
         var position = self.position

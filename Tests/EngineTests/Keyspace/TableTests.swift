@@ -286,11 +286,11 @@ private func key(_ number: Int) -> [UInt8] { Array("key:\(number)".utf8) }
     // MARK: Hints
 
     @Test func `a partition begins with the address of its directory`() {
-        // `Shard.directoryHint` reads it there, without the lock.
+        // `Keyspace.directoryHint` reads it there, without the lock.
         let keyspace = Keyspace(shardCount: 16, databaseCount: 1, hashKey: HashKey(1, 2))
         let partition = unsafe keyspace.shard(0).pointee.makePartition(
             0, hashKey: keyspace.hashKey)
-        let hint = unsafe keyspace.shard(0).pointee.directoryHint(0)
+        let hint = unsafe keyspace.directoryHint(shard: 0, database: 0)
         #expect(unsafe hint == partition.pointee.table.directory)
     }
 }

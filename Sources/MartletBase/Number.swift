@@ -186,6 +186,24 @@ extension ByteView {
         }
     }
 
+    /// The double that these bytes spell by the rules of sorted sets' score ranges: C's `strtod` on
+    /// what stands before the first zero byte. Leading blanks are allowed, nothing at all is 0, what
+    /// is too large is infinite. Nil when anything is left over, or it is not a number.
+    package func parseDoubleLoosely() -> Double? {
+        if let value = parseShortDecimal() { return value }
+        return unsafe withUnsafeTemporaryAllocation(
+            of: CChar.self, capacity: count + 1
+        ) { copy -> Double? in
+            guard let base = copy.baseAddress else { return nil }
+            unsafe memcpy(base, address, count)
+            unsafe base[count] = 0
+            var end: UnsafeMutablePointer<CChar>?
+            let value = unsafe strtod(base, &end)
+            guard let end = unsafe end, unsafe end.pointee == 0, !value.isNaN else { return nil }
+            return value
+        }
+    }
+
     /// A decimal of at most 15 digits whose power of ten is exact, or nil: then one rounding
     /// division or multiplication gives the nearest double.
     ///

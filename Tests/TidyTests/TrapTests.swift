@@ -28,6 +28,15 @@ struct TrapTests {
             "fatalError": "the system refused memory within our limits",
             "unsafelyUnwrapped": "an address the table keeps as a number",
         ],
+        "Sources/MartletEngine/Structures/MemberStore.swift": [
+            "unsafelyUnwrapped": "an address the store keeps as a number"
+        ],
+        "Sources/MartletEngine/Structures/MemberTable.swift": [
+            "unsafelyUnwrapped": "an address the table keeps as a number"
+        ],
+        "Sources/MartletEngine/Structures/NodeMemory.swift": [
+            "fatalError": "the system refused memory within our limits"
+        ],
         "Sources/MartletEngine/Execution/Executor.swift": [
             "unsafelyUnwrapped": "a constant address that is not zero"
         ],

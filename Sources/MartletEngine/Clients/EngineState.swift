@@ -52,7 +52,32 @@ package final class EngineSettings: Sendable {
     package let usesLFU = Atomic<Bool>(false)
     package let activeExpireEffort = Atomic<Int>(1)
     package let activeExpire = Atomic<Bool>(true)
+    /// `zset-max-listpack-entries` and `-value`.
+    package let sortedSets = PackedLimitSetting(
+        PackedLimits(entriesMax: 128, elementBytesMax: 64))
     package init() {}
+}
+
+/// Up to where collections of one type are kept and called small.
+package final class PackedLimitSetting: Sendable {
+    private let entriesMax: Atomic<Int>
+    private let elementBytesMax: Atomic<Int>
+
+    init(_ initial: PackedLimits) {
+        entriesMax = Atomic(initial.entriesMax)
+        elementBytesMax = Atomic(initial.elementBytesMax)
+    }
+
+    package var limits: PackedLimits {
+        PackedLimits(
+            entriesMax: entriesMax.load(ordering: .relaxed),
+            elementBytesMax: elementBytesMax.load(ordering: .relaxed))
+    }
+
+    package func set(_ limits: PackedLimits) {
+        entriesMax.store(limits.entriesMax, ordering: .relaxed)
+        elementBytesMax.store(limits.elementBytesMax, ordering: .relaxed)
+    }
 }
 
 /// What all loops and commands share.

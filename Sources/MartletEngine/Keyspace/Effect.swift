@@ -24,6 +24,18 @@ package enum KeyEvent: UInt8 {
     case moveTo
     case expired
     case evicted
+    case zadd
+    case zincr
+    case zrem
+    case zremrangebyscore
+    case zremrangebyrank
+    case zremrangebylex
+    case zpopmin
+    case zpopmax
+    case zrangestore
+    case zunionstore
+    case zinterstore
+    case zdiffstore
 }
 
 /// What one command changed.

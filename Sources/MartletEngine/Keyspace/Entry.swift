@@ -11,6 +11,8 @@
 //         …  wide      8 bytes  key length, value length     | only with `isWide`
 //         …  key       its bytes
 //         …  value     inline bytes, or an 8-byte integer, or an 8-byte address; unaligned
+//
+//  How collections use the value region: see `Collections.swift`.
 
 import CSystem
 import Glibc
@@ -46,6 +48,10 @@ package enum ValueEncoding: UInt8 {
     case inline = 1
     /// The entry holds the address of a `HeapString`.
     case heap = 2
+    /// A small collection: its bytes stand in the entry behind the key.
+    case packed = 3
+    /// A large collection: the entry holds the address of the root of a `Structure`.
+    case structure = 4
 }
 
 /// The first eight bytes of an entry.
@@ -59,7 +65,8 @@ struct EntryHeader {
 
     static let hasExpiryBit: UInt64 = 1 << 8
     static let isWideBit: UInt64 = 1 << 9
-    /// The value was once changed in place; OBJECT ENCODING says `raw` for it, as Redis does.
+    /// The value was once changed in place; OBJECT ENCODING says `raw` for it, as Redis does. Of a
+    /// collection: it was once beyond what Redis keeps in a small form, and never goes back.
     static let isModifiedBit: UInt64 = 1 << 10
     static let accessMask: UInt64 = 0xFF_FFFF << 24
 
@@ -127,6 +134,26 @@ package struct Entry: Equatable {
         if header.isWide { return Int(wideWord >> 32) }
         return Int(truncatingIfNeeded: header.bits >> 56)
     }
+
+    /// Says that the value region has `count` bytes now.
+    ///
+    /// - Precondition: they fit the entry's allocation, and 255 unless the entry is wide.
+    @inline(__always)
+    func setValueBytes(_ count: Int) {
+        let header = header
+        if header.isWide {
+            let word = wideWord & 0xFFFF_FFFF | UInt64(UInt32(truncatingIfNeeded: count)) << 32
+            unsafe address.storeBytes(
+                of: word, toByteOffset: header.prefixBytes - 8, as: UInt64.self)
+        } else {
+            assert(count <= 255)
+            self.header.bits = header.bits & 0x00FF_FFFF_FFFF_FFFF | UInt64(count) << 56
+        }
+    }
+
+    /// The snapshot epoch of the entry.
+    @inline(__always)
+    var epoch: UInt8 { UInt8(truncatingIfNeeded: header.bits >> 16) }
 
     private var wideWord: UInt64 {
         unsafe address.load(
@@ -230,15 +257,17 @@ extension Entry {
         case .integer: "int"
         case .inline where valueBytes <= 44 && !header.isModified: "embstr"
         case .inline, .heap: "raw"
+        case .packed, .structure: collectionEncodingName
         }
     }
 
-    /// The length of a string value in bytes.
+    /// The length of a string value in bytes, 0 for a collection.
     package var stringLength: Int {
         switch encoding {
         case .inline: valueBytes
         case .heap: heapString.length
         case .integer: decimalDigitCount(integer.magnitude) + (integer < 0 ? 1 : 0)
+        case .packed, .structure: 0
         }
     }
 }

@@ -47,13 +47,13 @@ package struct KeyAccess {
     // MARK: Finding
 
     @inline(__always)
-    private func shard(_ key: Key) -> UnsafeMutablePointer<Shard> {
+    func shard(_ key: Key) -> UnsafeMutablePointer<Shard> {
         unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
     }
 
     /// Where the key stands in a database, if it is there and alive. An expired one is removed.
     @inline(__always)
-    private func slot(
+    func slot(
         _ key: Key, _ database: Int
     ) -> (slot: Slot, partition: UnsafeMutablePointer<Partition>)? {
         let shard = unsafe shard(key)
@@ -317,12 +317,16 @@ package struct KeyAccess {
     ) throws(CommandError) {
         guard let found = unsafe slot(source, database) else { return }
         let entry = unsafe found.slot.entry
-        guard entry.isString else { throw .invalid("this type is not available yet") }
         let expiry: ExpiryChange = entry.expiryMilliseconds.map { .at($0) } ?? .clear
         let wasModified = entry.header.isModified
         var target = self
         target.database = other
         switch entry.encoding {
+        case .packed, .structure:
+            unsafe try target.takeOver(
+                entry, from: found.partition, as: destination, expiry: expiry,
+                keepsSource: keepsSource)
+            return
         case .integer:
             try target.setInteger(destination, entry.integer, expiry: expiry)
         case .inline:

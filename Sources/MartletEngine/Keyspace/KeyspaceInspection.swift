@@ -92,6 +92,7 @@ extension KeyAccess {
         case .integer: String(entry.integer).withView { digest.mix($0) }
         case .inline: digest.mix(entry.inlineValue)
         case .heap: digest.mix(entry.heapString.view)
+        case .packed, .structure: entry.mixMembers(into: &digest)
         }
         if entry.header.hasExpiry { digest.combine(ByteView("!!expire!!")) }
     }

@@ -27,9 +27,9 @@ struct Partition: ~Copyable {
     var slabs: Slabs
     var expiry: ExpiryIndex
     /// Bytes of values outside of entries.
-    private(set) var heapBytes = 0
+    var heapBytes = 0
     /// Entries whose value stands outside of them: none of these, and a flush need not walk.
-    private(set) var heapCount = 0
+    var heapCount = 0
 
     /// Strings up to this stand in their entry, if entry and all fit a slab object.
     static let inlineValueBytesMax = 960
@@ -43,7 +43,11 @@ struct Partition: ~Copyable {
     deinit {
         if heapCount > 0 {
             table.forEachEntry { entry in
-                if entry.encoding == .heap { unsafe free(entry.heapString.address) }
+                switch entry.encoding {
+                case .heap: unsafe free(entry.heapString.address)
+                case .structure: entry.structure.free()
+                case .integer, .inline, .packed: break
+                }
             }
         }
     }
@@ -176,7 +180,7 @@ struct Partition: ~Copyable {
     /// Gives `key` a new entry, in place of the one at `slot` if there is one; `fill` writes the
     /// value region of the new entry.
     @inline(__always)
-    private mutating func replace(
+    mutating func replace(
         _ key: Key, at slot: Slot?, kind: ValueKind, encoding: ValueEncoding, valueBytes: Int,
         expiry change: ExpiryChange, access: UInt32, epoch: UInt8, nowMilliseconds: Int64,
         fill: (Entry) -> Void
@@ -212,7 +216,9 @@ struct Partition: ~Copyable {
     /// Frees what the entry holds outside of itself.
     @inline(__always)
     private mutating func freeValue(_ entry: Entry) {
-        if entry.header.encodingBits == ValueEncoding.heap.rawValue { freeHeapValue(entry) }
+        let encoding = entry.header.encodingBits
+        if encoding == ValueEncoding.heap.rawValue { freeHeapValue(entry) }
+        if encoding == ValueEncoding.structure.rawValue { freeStructure(entry) }
     }
 
     @inline(never)
@@ -264,6 +270,7 @@ struct Partition: ~Copyable {
             entry.header.bits |= EntryHeader.isModifiedBit
             unsafe body(entry.valueAddress)
             return true
+        case .packed, .structure: preconditionFailure("the entry is a string")
         case .inline, .integer:
             var scratch: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
             var oldLength = 0
@@ -388,7 +395,7 @@ struct Partition: ~Copyable {
     /// What the key at `entry` costs in all: entry, value, its share of the table.
     func memoryUsage(_ entry: Entry) -> Int {
         var bytes = Slabs.allocationBytes(entry.allocationBytes)
-        if entry.encoding == .heap { bytes += entry.heapString.allocationBytes }
+        bytes += entry.outsideBytes
         return bytes + (count == 0 ? 0 : table.bytes / count)
     }
 
@@ -426,9 +433,9 @@ struct Partition: ~Copyable {
         var inHeap = 0
         table.forEachEntry { entry in
             if entry.header.hasExpiry { withExpiry += 1 }
-            if entry.encoding == .heap {
+            if entry.encoding == .heap || entry.encoding == .structure {
                 heap += 1
-                inHeap += entry.heapString.allocationBytes
+                inHeap += entry.outsideBytes
             }
             objects += Slabs.allocationBytes(entry.allocationBytes)
         }

@@ -23,7 +23,8 @@ extension ServerContext {
         for loop in loops { loop.setIdleTimeout(seconds: initial.timeoutSeconds) }
 
         configuration.onChange(
-            of: "proto-max-bulk-len", "maxmemory", "maxmemory-clients", "active-expire-effort"
+            of: "proto-max-bulk-len", "maxmemory", "maxmemory-clients", "active-expire-effort",
+            "zset-max-listpack-entries", "zset-max-listpack-value"
         ) { _, after in
             context.applyLimits(after, systemBytes: systemBytes)
         }
@@ -81,6 +82,7 @@ extension ServerContext {
         state.settings.bulkBytesMax.store(
             min(settings.bulkBytesMax, Limits.bulkBytesMax), ordering: .relaxed)
         state.settings.activeExpireEffort.store(settings.activeExpireEffort, ordering: .relaxed)
+        state.settings.sortedSets.set(settings.sortedSetLimits)
         clientMemory.bytesMax.store(
             settings.clientMemoryBytesMax(systemBytes: systemBytes) ?? Int.max,
             ordering: .relaxed)

@@ -267,10 +267,10 @@ private let encodings: [Directive] = [
         "set-max-listpack-value", kind: bytes, initial: .integer(64), standing: .awaiting("sets")),
     .init(
         "zset-max-listpack-entries", alias: "zset-max-ziplist-entries", kind: longCount,
-        initial: .integer(128), standing: .awaiting("sorted sets")),
+        initial: .integer(128)),
     .init(
         "zset-max-listpack-value", alias: "zset-max-ziplist-value", kind: bytes,
-        initial: .integer(64), standing: .awaiting("sorted sets")),
+        initial: .integer(64)),
     .init(
         "list-max-listpack-size", alias: "list-max-ziplist-size",
         kind: .integer(Int(Int32.min)...intMax), initial: .integer(-2),

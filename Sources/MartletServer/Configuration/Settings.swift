@@ -1,5 +1,7 @@
 //  The values in force as a snapshot with types: what the rest of the server reads.
 
+import MartletEngine
+
 /// An immutable copy of the values of the directives that steer something today.
 package struct Settings: Sendable, Equatable {
     /// Who may use what `enable-debug-command` and its like guard.
@@ -69,6 +71,8 @@ package struct Settings: Sendable, Equatable {
     package let memoryBytesMax: Int
     package let clientMemory: MemoryShare
     package let activeExpireEffort: Int
+    /// Up to where collections are called small.
+    package let sortedSetLimits: PackedLimits
 
     // Latency. A negative threshold records nothing.
     package let slowLogMicroseconds: Int
@@ -143,6 +147,9 @@ package struct Settings: Sendable, Equatable {
         memoryBytesMax = values.integer("maxmemory")
         clientMemory = values.share("maxmemory-clients")
         activeExpireEffort = values.integer("active-expire-effort")
+        sortedSetLimits = PackedLimits(
+            entriesMax: values.integer("zset-max-listpack-entries"),
+            elementBytesMax: values.integer("zset-max-listpack-value"))
 
         slowLogMicroseconds = values.integer("slowlog-log-slower-than")
         slowLogEntriesMax = values.integer("slowlog-max-len")

@@ -1,0 +1,294 @@
+//  How an entry holds a collection, whatever its type: as packed bytes, or as a structure.
+//
+//  Raw memory: a structure's root is allocated by its type, owned by one entry, and freed through
+//  `Partition.freeValue`, at once or on the reclaimer's thread. All of it is used under the shard's
+//  lock. Packed bytes belong to their entry.
+//
+//  *Packed.* A small collection is one run of bytes in the entry's value region, behind the key. The
+//  type says what the bytes mean (`Structures/Packed….swift`); the partition says how many there
+//  are: `resizePacked` makes the region longer or shorter, in place within a size class.
+//
+//  *Structure.* A large one is a `~Copyable` struct of the type (`Structures/SortedSet.swift`) at the
+//  address that the entry holds. It knows all its memory (`bytes`). Whoever changes it tells the
+//  partition by how much that grew, so that `used_memory` is exact at any time: see `changing` in
+//  `SortedSetValue.swift`.
+//
+//  To add a type: its two forms in `Structures/`, its cases in `Structure` below, in
+//  `collectionEncodingName` and `mixMembers`, and a `…Value.swift` like the sorted set's, through
+//  which commands see it. Everything else (DEL, SET over it, expiry, flush, RENAME, COPY, MEMORY
+//  USAGE, DEBUG DIGEST) is here and works by itself.
+
+import CSystem
+import Glibc
+import MartletBase
+
+/// Up to where a collection is kept, and called, small: the `…-max-listpack-…` settings.
+package struct PackedLimits: Sendable, Equatable {
+    package var entriesMax: Int
+    package var elementBytesMax: Int
+
+    package init(entriesMax: Int, elementBytesMax: Int) {
+        self.entriesMax = entriesMax
+        self.elementBytesMax = elementBytesMax
+    }
+}
+
+/// The root of a large collection.
+@safe
+struct Structure {
+    let address: UnsafeMutableRawPointer
+    let kind: ValueKind
+
+    /// Takes a structure over into memory of its own.
+    init(_ set: consuming SortedSet) {
+        let root = UnsafeMutablePointer<SortedSet>.allocate(capacity: 1)
+        unsafe root.initialize(to: set)
+        unsafe address = UnsafeMutableRawPointer(root)
+        kind = .sortedSet
+    }
+
+    fileprivate init(_ address: UnsafeMutableRawPointer, _ kind: ValueKind) {
+        unsafe self.address = address
+        self.kind = kind
+    }
+
+    @inline(__always)
+    var sortedSet: UnsafeMutablePointer<SortedSet> {
+        unsafe address.assumingMemoryBound(to: SortedSet.self)
+    }
+
+    /// All its memory.
+    var bytes: Int {
+        switch kind {
+        case .sortedSet: unsafe sortedSet.pointee.bytes
+        case .string, .list, .set, .hash, .stream: preconditionFailure("no such structure")
+        }
+    }
+
+    /// A structure with the same contents.
+    func copy(hashKey: HashKey) -> Structure {
+        switch kind {
+        case .sortedSet: unsafe Structure(sortedSet.pointee.copy(hashKey: hashKey))
+        case .string, .list, .set, .hash, .stream: preconditionFailure("no such structure")
+        }
+    }
+
+    /// Frees it; any thread may. Complexity: O(nodes).
+    func free() {
+        switch kind {
+        case .sortedSet:
+            unsafe sortedSet.deinitialize(count: 1)
+            unsafe sortedSet.deallocate()
+        case .string, .list, .set, .hash, .stream: preconditionFailure("no such structure")
+        }
+    }
+}
+
+extension Entry {
+    /// The structure of the `structure` encoding.
+    @inline(__always)
+    var structure: Structure {
+        unsafe Structure(valueAddress.loadUnaligned(as: UnsafeMutableRawPointer.self), kind)
+    }
+
+    func setStructure(_ structure: Structure) {
+        unsafe valueAddress.storeBytes(of: UInt(bitPattern: structure.address), as: UInt.self)
+    }
+
+    /// Bytes of the value outside of the entry.
+    var outsideBytes: Int {
+        switch encoding {
+        case .heap: heapString.allocationBytes
+        case .structure: structure.bytes
+        case .integer, .inline, .packed: 0
+        }
+    }
+
+    /// What OBJECT ENCODING answers for a collection, by Redis' names and limits: ours are others.
+    var collectionEncodingName: StaticString {
+        switch kind {
+        case .sortedSet: header.isModified ? "skiplist" : "listpack"
+        case .hash: header.isModified ? "hashtable" : "listpack"
+        case .set: header.isModified ? "hashtable" : "listpack"
+        case .list: header.isModified ? "quicklist" : "listpack"
+        case .stream: "stream"
+        case .string: "raw"
+        }
+    }
+
+    /// Mixes the members of a collection into a digest, as DEBUG DIGEST of Redis does.
+    func mixMembers(into digest: inout DataDigest) {
+        switch kind {
+        case .sortedSet: mixSortedSet(into: &digest)
+        case .string, .list, .set, .hash, .stream: break
+        }
+    }
+}
+
+extension Partition {
+    /// Gives `key` a packed value of `bytes`, in place of what is at `slot`; `fill` writes them.
+    ///
+    /// - Returns: the entry, or nil when there was no memory.
+    @inline(__always)
+    mutating func setPacked(
+        _ key: Key, kind: ValueKind, bytes: Int, at slot: Slot?, expiry change: ExpiryChange,
+        access: UInt32, epoch: UInt8, nowMilliseconds: Int64, fill: (Entry) -> Void
+    ) -> Entry? {
+        replace(
+            key, at: slot, kind: kind, encoding: .packed, valueBytes: bytes, expiry: change,
+            access: access, epoch: epoch, nowMilliseconds: nowMilliseconds, fill: fill)
+    }
+
+    /// Makes the packed value at `slot` longer or shorter; what both sizes have is kept.
+    ///
+    /// - Returns: the entry, which may have moved, or nil when there was no memory; nothing changed
+    ///   then.
+    @inline(__always)
+    mutating func resizePacked(
+        at slot: Slot, key: Key, bytes: Int, nowMilliseconds: Int64
+    ) -> Entry? {
+        let entry = slot.entry
+        let header = entry.header
+        let old = entry.valueBytes
+        let fixed = header.prefixBytes &+ entry.keyBytes
+        if header.isWide || bytes <= 255, Slabs.areInterchangeable(fixed &+ old, fixed &+ bytes) {
+            entry.setValueBytes(bytes)
+            return entry
+        }
+        let moved = replace(
+            key, at: slot, kind: entry.kind, encoding: .packed, valueBytes: bytes, expiry: .keep,
+            access: entry.access, epoch: entry.epoch, nowMilliseconds: nowMilliseconds
+        ) { new in
+            unsafe memcpy(new.valueAddress, entry.valueAddress, min(old, bytes))
+        }
+        moved?.header.bits |= header.bits & EntryHeader.isModifiedBit
+        return moved
+    }
+
+    /// Takes bytes `start ..< end` out of the packed value at `slot`.
+    ///
+    /// The region stays as long as it was when there is no memory for a shorter one.
+    mutating func cutPacked(
+        at slot: Slot, key: Key, _ start: Int, _ end: Int, nowMilliseconds: Int64
+    ) {
+        let entry = slot.entry
+        let header = entry.header
+        let old = entry.valueBytes
+        let bytes = old - (end - start)
+        let fixed = header.prefixBytes + entry.keyBytes
+        var moved: Entry?
+        if !Slabs.areInterchangeable(fixed + old, fixed + bytes) {
+            moved = replace(
+                key, at: slot, kind: entry.kind, encoding: .packed, valueBytes: bytes,
+                expiry: .keep,
+                access: entry.access, epoch: entry.epoch, nowMilliseconds: nowMilliseconds
+            ) { new in
+                unsafe memcpy(new.valueAddress, entry.valueAddress, start)
+                unsafe memcpy(new.valueAddress + start, entry.valueAddress + end, old - end)
+            }
+            moved?.header.bits |= header.bits & EntryHeader.isModifiedBit
+        }
+        if moved != nil { return }
+        let base = unsafe entry.valueAddress
+        unsafe memmove(base + start, base + end, old - end)
+        if Slabs.areInterchangeable(fixed + old, fixed + bytes) { entry.setValueBytes(bytes) }
+    }
+
+    /// Makes a structure the value of `key`, in place of what is at `slot`; its memory is counted
+    /// from now on.
+    ///
+    /// - Returns: the entry, or nil, and the structure is still the caller's, when there was no
+    ///   memory.
+    mutating func setStructure(
+        _ structure: Structure, for key: Key, at slot: Slot?, expiry change: ExpiryChange,
+        access: UInt32, epoch: UInt8, nowMilliseconds: Int64
+    ) -> Entry? {
+        let entry = replace(
+            key, at: slot, kind: structure.kind, encoding: .structure, valueBytes: 8,
+            expiry: change, access: access, epoch: epoch, nowMilliseconds: nowMilliseconds
+        ) { $0.setStructure(structure) }
+        guard let entry else { return nil }
+        heapBytes += structure.bytes
+        heapCount += 1
+        return entry
+    }
+
+    /// Frees the structure of an entry that is on its way out: here when it is small, else on the
+    /// reclaimer's thread.
+    @inline(never)
+    mutating func freeStructure(_ entry: Entry) {
+        let structure = entry.structure
+        let bytes = structure.bytes
+        heapBytes -= bytes
+        heapCount -= 1
+        if bytes <= Reclaimer.immediateBytesMax {
+            structure.free()
+            return
+        }
+        let address = unsafe UInt(bitPattern: structure.address)
+        let kind = structure.kind
+        Reclaimer.shared.run(objects: 1) {
+            guard let address = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
+            unsafe Structure(address, kind).free()
+        }
+    }
+
+    /// Takes the structure of an entry that is about to be removed: it now belongs to the caller.
+    fileprivate mutating func takeStructure(of entry: Entry) -> Structure {
+        let structure = entry.structure
+        heapBytes -= structure.bytes
+        heapCount -= 1
+        // What is left is an entry of the same size that owns nothing.
+        entry.header.bits &= ~UInt64(0xF0)
+        return structure
+    }
+
+    /// Gives back what `takeStructure` took, when it found no other place.
+    fileprivate mutating func putStructureBack(_ structure: Structure, into entry: Entry) {
+        entry.header.bits |= UInt64(ValueEncoding.structure.rawValue) << 4
+        heapBytes += structure.bytes
+        heapCount += 1
+    }
+}
+
+extension KeyAccess {
+    /// Makes the collection of `entry`, which stands in `source`, the value of `key` here: a copy of
+    /// it, or the thing itself, whose entry the caller then removes.
+    ///
+    /// - Complexity: O(n) for a copy and for packed bytes, else O(1).
+    func takeOver(
+        _ entry: Entry, from source: UnsafeMutablePointer<Partition>, as key: Key,
+        expiry: ExpiryChange, keepsSource: Bool
+    ) throws(CommandError) {
+        let shard = unsafe shard(key)
+        let hashKey = unsafe keyspace.pointee.hashKey
+        let partition = unsafe shard.pointee.makePartition(database, hashKey: hashKey)
+        let slot = unsafe slot(key, database)?.slot
+        let epoch = unsafe shard.pointee.epoch
+        var made: Entry?
+        if entry.encoding == .packed {
+            let bytes = entry.valueBytes
+            made = unsafe partition.pointee.setPacked(
+                key, kind: entry.kind, bytes: bytes, at: slot, expiry: expiry, access: accessClock,
+                epoch: epoch, nowMilliseconds: nowMilliseconds
+            ) { unsafe memcpy($0.valueAddress, entry.valueAddress, bytes) }
+        } else {
+            let structure =
+                keepsSource
+                ? entry.structure.copy(hashKey: hashKey)
+                : unsafe source.pointee.takeStructure(of: entry)
+            made = unsafe partition.pointee.setStructure(
+                structure, for: key, at: slot, expiry: expiry, access: accessClock, epoch: epoch,
+                nowMilliseconds: nowMilliseconds)
+            if made == nil {
+                if keepsSource {
+                    structure.free()
+                } else {
+                    unsafe source.pointee.putStructureBack(structure, into: entry)
+                }
+            }
+        }
+        guard let made else { throw .outOfMemory }
+        made.header.bits |= entry.header.bits & EntryHeader.isModifiedBit
+    }
+}

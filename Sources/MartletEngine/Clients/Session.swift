@@ -36,8 +36,15 @@ package enum FollowUp: UInt8 {
     case closeAfterReply
     /// Close at once, without a reply.
     case close
-    /// Not executed: stop here and try the command again when the connection is resumed.
+    /// Not executed: stop here and try the command again when what holds it up is over.
     case park
+    /// Not executed to its end, and nothing replied: let others have their turn, then run the command
+    /// anew.
+    case again
+
+    /// The command comes again.
+    @inline(__always)
+    var isRepeated: Bool { self == .park || self == .again }
 }
 
 /// A client's state on its own loop.

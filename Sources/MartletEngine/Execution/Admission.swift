@@ -140,7 +140,7 @@ extension Executor {
         let isExec = number == commands.execNumber && gate.contains(.inTransaction)
         let followUp = isExec ? executeTransaction() : runGated(command)
         // A parked command comes again.
-        if followUp != .park {
+        if !followUp.isRepeated {
             silence(from: before)
             endReplyMode()
         }

@@ -240,7 +240,7 @@ package struct Executor: ~Copyable {
             if next != .none {
                 let item = unsafe batch[index - 1]
                 return Served(
-                    consumed: next == .park ? item.start : item.end, next: Self.next(next),
+                    consumed: next.isRepeated ? item.start : item.end, next: Self.next(next),
                     bytesNeeded: 0)
             }
             if call.reply.buffer.count > Self.replyBytesBeforeYield {
@@ -307,6 +307,7 @@ package struct Executor: ~Copyable {
         switch followUp {
         case .none: .readOn
         case .park: .park
+        case .again: .yield
         case .closeAfterReply: .closeAfterReply
         case .close: .close
         }

@@ -363,7 +363,7 @@ private func databaseSize(_ call: inout Call) throws(CommandError) -> Effect {
         count += call.keyspace.count(ofShard: shard)
     }
     if steps <= 0 {
-        call.followUp = .park
+        call.followUp = .again
         return .none
     }
     call.reply.integer(count)

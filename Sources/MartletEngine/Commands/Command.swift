@@ -167,7 +167,8 @@ package typealias Handler = @Sendable (inout Call) throws(CommandError) -> Effec
 
 /// A command or subcommand.
 package final class Command: @unchecked Sendable {
-    // Unchecked: `number` and `parent` are set while the table is built, before loops start.
+    // Unchecked: `number` and `parent` are set in a table's own copy while it is built, before loops
+    // start.
 
     package let name: String
     package let since: String
@@ -239,6 +240,18 @@ package final class Command: @unchecked Sendable {
             // The table resolves known subcommands and counts arguments before this runs.
             throw .syntax
         }
+    }
+
+    /// A copy of a declaration, subcommands included, for one table to number: several servers may
+    /// stand in one process, and declarations are shared by all of them.
+    convenience init(copying other: Command) {
+        self.init(
+            other.name, since: other.since, group: other.group, syntax: other.syntax,
+            summary: other.summary, complexity: other.complexity, arity: other.arity,
+            keys: other.keys, access: other.access, traits: other.traits, acl: other.acl,
+            tips: other.tips, keyFlags: other.keyFlags, deprecated: other.deprecated,
+            secrets: other.secrets, subcommands: other.subcommands.map(Command.init(copying:)),
+            awaited: other.awaited, run: other.run)
     }
 
     /// Name as errors and COMMAND give it: lower case, `container|subcommand`.

@@ -84,7 +84,8 @@ package final class CommandTable: @unchecked Sendable {
     package init(groups: [CommandGroup], renames: [String: String] = [:]) {
         var all: [Command] = []
         var topLevel: [Command] = []
-        for command in groups.joined() {
+        for declared in groups.joined() {
+            let command = Command(copying: declared)
             topLevel.append(command)
             for each in [command] + command.subcommands {
                 each.number = all.count

@@ -62,8 +62,8 @@ final class SlabPool: @unchecked Sendable {
     private var cold: [UnsafeMutableRawPointer] = unsafe []
 
     static let chunkBytes = 2 * 1024 * 1024
-    /// 4 MiB of slabs are kept with their pages, which spares churn a system call per slab.
-    static let warmSlabsMax = 256
+    /// 1 MiB of slabs are kept with their pages, which spares churn a system call per slab.
+    static let warmSlabsMax = 64
 
     static let shared = SlabPool()
 

@@ -60,6 +60,8 @@ package struct Executor: ~Copyable {
     private var lastTicks: UInt64 = 0
     /// Requests of the current event that were executed, or refused.
     private var servedCount = 0
+    /// Requests came since the last iteration ended.
+    private(set) var hasServed = false
     private let clock: Clock
     var expiryCycle = ExpiryCycle()
     /// This loop's number in `Quiescence`.
@@ -142,6 +144,7 @@ package struct Executor: ~Copyable {
         unsafe statistics.add(.hits, counters.pointee.hits)
         unsafe statistics.add(.misses, counters.pointee.misses)
         unsafe counters.pointee = KeyCounters()
+        hasServed = false
         Quiescence.shared.sleep(quiescent)
     }
 
@@ -185,6 +188,7 @@ package struct Executor: ~Copyable {
         defer { swap(&call.reply.buffer, &output) }
         let before = call.reply.buffer.count
         servedCount = 0
+        hasServed = true
         let served = unsafe serveRequests(session, input)
         unsafe session.pointee.noteActivity(
             nowMilliseconds: call.keyspace.nowMilliseconds, commandCount: servedCount,

@@ -21,6 +21,7 @@
 //  goes; it is used under the shard's lock only. Handles name live entries, whose memory is the
 //  slabs'.
 
+import CSystem
 import MartletBase
 
 /// Keys with a deadline, linked in order of time through their entries.
@@ -107,7 +108,12 @@ struct ExpiryIndex: ~Copyable {
             let due = digit(cursor, 0)
             if unsafe heads[due] != Self.noHandle {
                 let entry = unsafe Entry(slabs.object(heads[due]))
-                if entry.isExpired(at: nowMilliseconds) { return entry }
+                if entry.isExpired(at: nowMilliseconds) {
+                    // The next one comes while this one is reclaimed.
+                    let next = unsafe entry.address.load(fromByteOffset: 16, as: UInt32.self)
+                    if next != Self.noHandle { unsafe martlet_prefetch(slabs.object(next)) }
+                    return entry
+                }
                 // It was linked before the wall clock was set back: with the lead, it is later.
                 unlink(entry, slabs)
                 link(entry, entry.expiryMilliseconds ?? 0, slabs)

@@ -346,8 +346,8 @@ private func removeScanned(_ call: inout Call) throws(CommandError) -> Effect {
     return .recorded
 }
 
-/// Keys that one DBSIZE reclaims: about a millisecond in which all shards are held.
-private let reclaimStepsMax = 5_000
+/// Keys that DBSIZE reclaims at a time: a quarter of a millisecond in which all shards are held.
+private let reclaimStepsMax = 500
 
 /// Keys past their deadline do not count, so they are reclaimed first. When that is more than fits
 /// one hold of all shards, the command comes again and goes on there; within a transaction, or while

@@ -38,10 +38,13 @@ package struct ReplyWriter: ~Copyable {
     /// A simple string from text, for paths that may allocate.
     package mutating func simple(text: String) { text.withView { simple($0) } }
 
-    /// An error, `text` being code and message without the leading minus.
+    /// An error, `text` being code and message without the leading minus. Line ends at its end, which
+    /// an argument it names may have, are left out, as Redis does; others become blanks.
     package mutating func error(_ text: ByteView) {
+        var count = text.count
+        while count > 0 && (text[count - 1] == 0x0D || text[count - 1] == 0x0A) { count -= 1 }
         buffer.append(UInt8(ascii: "-"))
-        appendScrubbed(text)
+        appendScrubbed(text.slice(0, count))
         lineEnd()
     }
 

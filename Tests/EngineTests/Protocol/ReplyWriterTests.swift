@@ -40,6 +40,7 @@ private func both(_ text: String) -> [String] { [text, text] }
     @Test func `line ends in foreign text become blanks`() {
         let text = "ERR a\r\nb\nc\rd\r\n+OK"
         #expect(written { $0.error(text) } == both("-ERR a  b c d  +OK\r\n"))
+        #expect(written { $0.error(text + "\r\n\n") } == both("-ERR a  b c d  +OK\r\n"))
         #expect(
             written { writer in text.withView { writer.simple($0) } }
                 == both("+ERR a  b c d  +OK\r\n"))
@@ -114,7 +115,9 @@ private func both(_ text: String) -> [String] { [text, text] }
                 case 2:
                     let bytes = random.bytes(random.index(below: 40))
                     bytes.withView { writer.error($0) }
-                    let scrubbed = bytes.map { $0 == 13 || $0 == 10 ? 32 : $0 }
+                    var text = bytes
+                    while let last = text.last, last == 13 || last == 10 { text.removeLast() }
+                    let scrubbed = text.map { $0 == 13 || $0 == 10 ? 32 : $0 }
                     expected.append(.error(String(decoding: scrubbed, as: UTF8.self)))
                 case 3:
                     writer.null()

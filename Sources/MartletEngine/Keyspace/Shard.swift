@@ -14,8 +14,7 @@ import MartletBase
 /// The keys of one lock.
 @safe
 struct Shard: ~Copyable {
-    /// The lock, then the claim: 0, or the number of the transaction or script that claims it.
-    private var lockWord: UInt32 = 0
+    /// The claim: 0, or the number of the transaction or script that claims the shard.
     var claimant: UInt32 = 0
     /// The latest wall clock used here: time does not run backward for a key.
     private var latestMilliseconds: Int64 = 0
@@ -102,6 +101,9 @@ package struct Keyspace: ~Copyable {
 
     /// Two cache lines, so that no two locks share one and the neighbour prefetch does no harm.
     static let shardBytes = 128
+    /// The lock's word comes first and is no part of the `Shard` behind it: to the thread sanitizer a
+    /// mutating call on a struct is a write to its first byte.
+    fileprivate static let lockBytes = 16
     /// The shard's number is made of hash bits 8 ..< 18.
     static let shardCountMax = 1024
 
@@ -109,7 +111,8 @@ package struct Keyspace: ~Copyable {
     init(shardCount: Int, databaseCount: Int, hashKey: HashKey) {
         precondition(shardCount > 0 && shardCount & (shardCount - 1) == 0, "a power of two")
         precondition(shardCount <= Self.shardCountMax, "as many shards as hash bits tell apart")
-        precondition(MemoryLayout<Shard>.size <= Self.shardBytes, "a shard fits its lines")
+        precondition(
+            MemoryLayout<Shard>.size <= Self.shardBytes - Self.lockBytes, "a shard fits its lines")
         self.shardCount = shardCount
         self.databaseCount = databaseCount
         self.hashKey = hashKey
@@ -118,7 +121,8 @@ package struct Keyspace: ~Copyable {
         unsafe partitions.initialize(repeating: nil, count: partitionCount)
         unsafe shards = .allocate(byteCount: shardCount * Self.shardBytes, alignment: 128)
         for index in 0..<shardCount {
-            unsafe (shards + index * Self.shardBytes).initializeMemory(
+            unsafe (shards + index * Self.shardBytes).storeBytes(of: 0, as: UInt64.self)
+            unsafe (shards + index * Self.shardBytes + Self.lockBytes).initializeMemory(
                 as: Shard.self, to: Shard(partitions: partitions + index * databaseCount))
         }
     }
@@ -140,7 +144,7 @@ package struct Keyspace: ~Copyable {
 
     @inline(__always)
     func shard(_ index: Int) -> UnsafeMutablePointer<Shard> {
-        unsafe (shards + (index & (shardCount &- 1)) &* Self.shardBytes)
+        unsafe (shards + ((index & (shardCount &- 1)) &* Self.shardBytes &+ Self.lockBytes))
             .assumingMemoryBound(to: Shard.self)
     }
 
@@ -151,12 +155,13 @@ package struct Keyspace: ~Copyable {
         let place = unsafe partitions + (shard &* databaseCount &+ database)
         let partition = unsafe UInt(truncatingIfNeeded: martlet_load_acquire_64(place))
         guard let partition = unsafe UnsafeRawPointer(bitPattern: partition) else { return nil }
-        // The table is the partition's first member, and the directory the table's: see the test.
+        // Where the directory stands in the partition: see the test.
         return unsafe UnsafeMutablePointer(
-            bitPattern: UInt(truncatingIfNeeded: martlet_load_acquire_64(partition)))
+            bitPattern: UInt(
+                truncatingIfNeeded: martlet_load_acquire_64(partition + Table.directoryOffset)))
     }
 
-    /// The lock of a shard: its word is the shard's first.
+    /// The lock of a shard.
     @inline(__always)
     func lock(_ index: Int) -> ShardLock {
         let index = index & (shardCount &- 1)
@@ -201,7 +206,8 @@ struct LockTable {
 
     /// Whether a shard is claimed. The caller holds its lock.
     func isClaimed(_ index: Int) -> Bool {
-        unsafe (shards + index * Keyspace.shardBytes).assumingMemoryBound(to: Shard.self)
+        unsafe (shards + (index * Keyspace.shardBytes + Keyspace.lockBytes))
+            .assumingMemoryBound(to: Shard.self)
             .pointee.claimant != 0
     }
 }

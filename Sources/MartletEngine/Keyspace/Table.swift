@@ -44,9 +44,12 @@ import MartletBase
 /// - Complexity: all operations on one key O(1) expected; no step over O(`groupsMax` * 15).
 @safe
 struct Table: ~Copyable {
-    /// The directory: its depth, then the segment words.
-    private(set) var directory: UnsafeMutablePointer<UInt64>
     private(set) var count = 0
+    /// The directory: its depth, then the segment words. Not the first member: others read it without
+    /// the lock, and to the thread sanitizer a mutating call on the table is a write to its first byte.
+    private(set) var directory: UnsafeMutablePointer<UInt64>
+    /// Where the directory stands, in the table and in the partition that begins with it.
+    static let directoryOffset = 8
     /// Memory of directory and segments.
     private(set) var bytes = 0
     private let hashKey: HashKey

@@ -285,7 +285,7 @@ private func key(_ number: Int) -> [UInt8] { Array("key:\(number)".utf8) }
 
     // MARK: Hints
 
-    @Test func `a partition begins with the address of its directory`() {
+    @Test func `a directory stands where the hint looks for it`() {
         // `Keyspace.directoryHint` reads it there, without the lock.
         let keyspace = Keyspace(shardCount: 16, databaseCount: 1, hashKey: HashKey(1, 2))
         let partition = unsafe keyspace.shard(0).pointee.makePartition(

@@ -5,7 +5,6 @@
 //  in what they do carry are escaped, so that a name from outside cannot fake a line.
 
 import Glibc
-import Synchronization
 
 /// How much a line matters.
 package enum LogLevel: Int, Comparable, Sendable {
@@ -186,11 +185,11 @@ package final class Log: Sendable {
         var syslogPriority: Int32?
     }
 
-    private let state: Mutex<State>
+    private let state: Locked<State>
 
     /// A log to the standard output at level notice, or to `descriptor`.
     package init(descriptor: Int32 = STDOUT_FILENO) {
-        state = Mutex(State(descriptor: descriptor))
+        state = Locked(State(descriptor: descriptor))
     }
 
     deinit {

@@ -54,6 +54,7 @@ struct UnsafeCodeTests {
         "Sources/MartletTransport/Mailbox.swift",
         "Sources/MartletTransport/SocketAddress.swift",
         "Sources/MartletServer/Detachment.swift",
+        "Sources/MartletServer/Locked.swift",
         "Sources/MartletServer/Serving/LoopHandler.swift",
         "Sources/MartletServer/SystemFile.swift",
         "Benchmarks/LoadGenerator/Endpoint.swift",

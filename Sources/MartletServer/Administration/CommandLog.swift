@@ -4,7 +4,6 @@
 //  after the shards'. An ordinary command never comes here.
 
 import MartletEngine
-import Synchronization
 
 /// The last commands of one kind, each with the number that made it notable.
 package final class CommandLog: Sendable {
@@ -38,7 +37,7 @@ package final class CommandLog: Sendable {
         }
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     package init() {}
 

@@ -46,7 +46,7 @@ package final class Cron: Sendable {
         var peakUnixSeconds: Int64 = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
     private let nextMilliseconds = Atomic<Int64>(0)
     private let isPaused = Atomic<Bool>(false)
 

@@ -3,8 +3,6 @@
 //  Of each event the worst value of each second is kept, for the last 160 seconds in which there was
 //  one. Written from any loop under one short lock, which ranks after the shards'.
 
-import Synchronization
-
 /// What was slow, and when.
 package final class LatencyMonitor: Sendable {
     package struct Sample: Sendable, Equatable {
@@ -22,7 +20,7 @@ package final class LatencyMonitor: Sendable {
 
     package static let samplesMax = 160
 
-    private let series = Mutex<[String: Series]>([:])
+    private let series = Locked<[String: Series]>([:])
 
     package init() {}
 

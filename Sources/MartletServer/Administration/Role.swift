@@ -2,7 +2,6 @@
 
 import MartletBase
 import MartletEngine
-import Synchronization
 
 extension CommandGroup {
     static func role(_ context: ServerContext) -> CommandGroup {
@@ -25,10 +24,10 @@ extension CommandGroup {
 /// The names of the histories of changes that this server's data belong to: INFO's `master_replid`
 /// and `master_replid2`, 40 hexadecimal digits each.
 package final class ReplicationID: Sendable {
-    private let ids: Mutex<(current: String, previous: String)>
+    private let ids: Locked<(current: String, previous: String)>
 
     init() {
-        ids = Mutex((ServerContext.newRunID(), String(repeating: "0", count: 40)))
+        ids = Locked((ServerContext.newRunID(), String(repeating: "0", count: 40)))
     }
 
     package var current: String { ids.withLock { $0.current } }

@@ -2,7 +2,6 @@
 
 import MartletBase
 import MartletEngine
-import Synchronization
 
 /// Counters of the transport when CONFIG RESETSTAT last set them to zero: they only grow, so what
 /// is shown is the difference.
@@ -15,7 +14,7 @@ package final class StatisticsBase: Sendable {
         package var inputLimitCloses: UInt64 = 0
     }
 
-    private let counts = Mutex(Counts())
+    private let counts = Locked(Counts())
 
     package init() {}
 

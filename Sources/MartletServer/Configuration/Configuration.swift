@@ -36,10 +36,10 @@ package final class Configuration: Sendable {
         let body: Observer
     }
 
-    private let state: Mutex<State>
-    private let observers = Mutex<[Registration]>([])
+    private let state: Locked<State>
+    private let observers = Locked<[Registration]>([])
     /// Held by CONFIG SET and REWRITE from start to end; taken before `state`.
-    private let changing = Mutex<Void>(())
+    private let changing = Locked<Void>(())
     private let changes = Atomic<Int>(0)
 
     /// The file that CONFIG REWRITE writes, absolute, or nil when there is none.
@@ -92,7 +92,7 @@ package final class Configuration: Sendable {
         }
         self.path = path
         self.notes = notes
-        state = Mutex(State(values: values, settings: Settings(values)))
+        state = Locked(State(values: values, settings: Settings(values)))
     }
 
     /// The values in force, as one snapshot.

@@ -1,11 +1,10 @@
 //  From client ids to connections, for those who close somebody else's: CLIENT KILL, client eviction.
 
 import MartletTransport
-import Synchronization
 
 /// Every open connection by its client's id.
 package final class Connections: Sendable {
-    private let byID = Mutex<[Int64: ConnectionReference]>([:])
+    private let byID = Locked<[Int64: ConnectionReference]>([:])
 
     func add(_ id: Int64, _ connection: ConnectionReference) {
         byID.withLock { $0[id] = connection }

@@ -4,12 +4,11 @@
 import MartletBase
 import MartletEngine
 import MartletTransport
-import Synchronization
 
 /// Who monitors.
 package final class Monitors: @unchecked Sendable {
     // Unchecked: `connections` is touched under `lock` alone.
-    private let lock = Mutex<[UInt64: ConnectionReference]>([:])
+    private let lock = Locked<[UInt64: ConnectionReference]>([:])
 
     /// Adds a connection. The condition that commands read changes under the lock: a first and a last
     /// monitor that meet must not leave it wrong.

@@ -11,11 +11,12 @@ SEED ?= 0
 PYTEST = .venv/bin/python -m pytest -p no:cacheprovider -q
 SWIFT_SOURCES = Sources Tests Benchmarks Package.swift
 
-.PHONY: help build run test swift-tests wire-tests bench install lint format fuzz soak tsan asan clean
+.PHONY: help build run test swift-tests wire-tests bench baselines install lint format fuzz soak tsan asan clean
 
 help:
 	@echo "make run               build and serve 127.0.0.1:$(PORT), in memory only"
 	@echo "make test              install what the tests need and run all of them"
+	@echo "make baselines         instructions per command and bytes per key (UPDATE=1 records them)"
 	@echo "make bench             measure against Debian's redis-server"
 	@echo "make install PREFIX=   install the server under PREFIX ($(PREFIX))"
 	@echo "make lint              swift format lint --strict; 'make format' repairs"
@@ -42,6 +43,10 @@ swift-tests:
 
 wire-tests:
 	$(PYTEST) Tests/Wire
+
+# Instructions per command and bytes per key against Benchmarks/Baselines; UPDATE=1 records new ones.
+baselines: build
+	python3 Benchmarks/Baselines/baselines.py $(if $(UPDATE),--update)
 
 bench:
 	$(SWIFT) build -c release --static-swift-stdlib --product martlet

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""What a command costs in instructions and a key in bytes, held against checked-in numbers.
+
+Time is noisy; instruction counts of the same binary and input are not. Each workload is run twice under
+callgrind with different numbers of requests; the difference in instructions divided by that in requests
+is the cost of one, start-up and connection left out. Bytes are the growth of INFO's used_memory.
+
+    baselines.py [--binary PATH] [--update] [NAME ...]
+
+exits with 1 when a number has grown by more than 3 %. A smaller one is good news: `--update` records it.
+Do that in the commit that moves a number, and say why there. Counts depend on the compiler: with another
+one than the baseline's they are shown and not held.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BASELINES = os.path.join(HERE, "baselines.json")
+TOLERANCE = 0.03
+KEYS = 1000
+FEW, MANY = 2_000, 12_000
+VALUE = "v" * 64
+
+
+def request(*words):
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        word = word if isinstance(word, bytes) else word.encode()
+        parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
+    return b"".join(parts)
+
+
+def key(number):
+    return "key:%012d" % (number * 7919 % KEYS)
+
+
+# Name: requests in one event, and the request number i.
+WORKLOADS = {
+    "ping-p16": (16, lambda i: request("PING")),
+    "get-p1": (1, lambda i: request("GET", key(i))),
+    "get-p16": (16, lambda i: request("GET", key(i))),
+    "get-p64": (64, lambda i: request("GET", key(i))),
+    "set-p1": (1, lambda i: request("SET", key(i), VALUE)),
+    "set-p16": (16, lambda i: request("SET", key(i), VALUE)),
+    "set-p64": (64, lambda i: request("SET", key(i), VALUE)),
+    "incr-p16": (16, lambda i: request("INCR", "counter:%d" % (i % 100))),
+    "mget10-p16": (16, lambda i: request("MGET", *[key(i + n) for n in range(10)])),
+    "multi-p16": (16, lambda i: request("MULTI") + request("SET", key(i), VALUE) + request("EXEC")),
+    "zadd-p16": (16, lambda i: request("ZADD", "zset", str(i * 7919 % 10007), key(i))),
+}
+
+# Name: the request that makes key number i.
+STORED = {
+    "bytes-string": lambda i: request("SET", "key:%012d" % i, "v" * 32),
+    "bytes-string-ttl": lambda i: request("SET", "key:%012d" % i, "v" * 32, "EX", "100000"),
+    "bytes-integer": lambda i: request("SET", "key:%012d" % i, str(i)),
+}
+STORED_KEYS = 200_000
+
+
+class Server:
+    """A server of one loop, without keys, and a connection to it."""
+
+    def __init__(self, binary, *prefix):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.directory = tempfile.TemporaryDirectory()
+        self.process = subprocess.Popen(
+            [*prefix, binary, "--port", str(port), "--bind", "127.0.0.1", "--io-threads", "1",
+             "--logfile", "/dev/null"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.directory.name)
+        self.connection = self.connect(port)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connect(self, port):
+        for _ in range(600):
+            if self.process.poll() is not None:
+                raise SystemExit("the server ended with status %d" % self.process.returncode)
+            try:
+                return socket.create_connection(("127.0.0.1", port), timeout=60)
+            except OSError:
+                time.sleep(0.1)
+        raise SystemExit("the server did not listen within a minute")
+
+    def exchange(self, requests):
+        """Sends requests and an ECHO in one piece, and returns what came back up to the ECHO's reply."""
+        self.connection.sendall(requests + request("ECHO", "END-OF-BATCH"))
+        seen = b""
+        while b"END-OF-BATCH" not in seen:
+            chunk = self.connection.recv(1 << 20)
+            if not chunk:
+                raise SystemExit("the server closed the connection")
+            seen += chunk
+        if b"\r\n-" in b"\r\n" + seen:
+            raise SystemExit("the server replied an error: %r" % seen[:200])
+        return seen
+
+    def stop(self):
+        self.connection.close()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=120)
+        self.directory.cleanup()
+
+
+def count_instructions(binary, name, requests):
+    depth, make = WORKLOADS[name]
+    with tempfile.NamedTemporaryFile() as out:
+        server = Server(binary, "valgrind", "--tool=callgrind", "--callgrind-out-file=" + out.name)
+        server.exchange(b"".join(request("SET", "key:%012d" % n, VALUE) for n in range(KEYS)))
+        sent = 0
+        while sent < requests:
+            server.exchange(b"".join(make(sent + n) for n in range(depth)))
+            sent += depth
+        server.stop()
+        for line in open(out.name):
+            match = re.match(r"(?:summary|totals): (\d+)", line)
+            if match:
+                return int(match.group(1)), sent
+    raise SystemExit("callgrind wrote no summary")
+
+
+def instructions(binary, name):
+    few, few_sent = count_instructions(binary, name, FEW)
+    many, many_sent = count_instructions(binary, name, MANY)
+    return round((many - few) / (many_sent - few_sent))
+
+
+def used_memory(server):
+    return int(re.search(rb"used_memory:(\d+)", server.exchange(request("INFO", "memory"))).group(1))
+
+
+def bytes_per_key(binary, name):
+    server = Server(binary)
+    before = used_memory(server)
+    for first in range(0, STORED_KEYS, 1000):
+        server.exchange(b"".join(STORED[name](first + n) for n in range(1000)))
+    grown = used_memory(server) - before
+    server.stop()
+    return round(grown / STORED_KEYS, 2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", default=os.path.join(HERE, "../../.build/release/martlet"))
+    parser.add_argument("--update", action="store_true")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    binary = os.path.abspath(options.binary)
+    compiler = subprocess.run(
+        ["swift", "--version"], capture_output=True, text=True).stdout.splitlines()[0].strip()
+    known = {"compiler": compiler, "numbers": {}}
+    if os.path.exists(BASELINES):
+        with open(BASELINES) as file:
+            known = json.load(file)
+    numbers = known["numbers"]
+    has_callgrind = shutil.which("valgrind") is not None
+    if not has_callgrind:
+        print("valgrind is missing: instructions are not counted")
+    grown = []
+    for name in options.names or [*WORKLOADS, *STORED]:
+        if name in WORKLOADS and not has_callgrind:
+            continue
+        measured = instructions(binary, name) if name in WORKLOADS else bytes_per_key(binary, name)
+        unit = "instructions" if name in WORKLOADS else "bytes"
+        verdict = "new"
+        if name in numbers:
+            change = measured / numbers[name] - 1
+            verdict = "%+.1f %%" % (change * 100)
+            if change > TOLERANCE and (unit == "bytes" or compiler == known["compiler"]):
+                verdict += "  GROWN"
+                grown.append(name)
+        print("%-18s %8s %-12s  baseline %8s  %s" % (name, measured, unit, numbers.get(name), verdict),
+              flush=True)
+        if options.update:
+            numbers[name] = measured
+    if options.update:
+        known["compiler"] = compiler
+        with open(BASELINES, "w") as file:
+            json.dump(known, file, indent=2, sort_keys=True)
+            file.write("\n")
+        return 0
+    if grown:
+        print("%d passed, %d failed: %s grew by more than %d %%; if that is meant, `make baselines UPDATE=1`"
+              % (len(numbers) - len(grown), len(grown), ", ".join(grown), TOLERANCE * 100))
+        return 1
+    print("%d baselines hold" % len(numbers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -61,6 +61,11 @@ AVOIDED = [
               lambda command, in_multi: name(command) == b"HELLO" and (
                   len(command) > 5 or len(command) == 5 and command[2].upper() != b"AUTH"))
       for oracle in ALL),
+    *(Avoided(oracle, "A reply of thousands of millions of elements takes the oracle's memory and time.",
+              lambda command, in_multi: name(command) == b"HRANDFIELD" and len(command) > 2
+              and re.fullmatch(rb"-\d{4,}", command[2]) is not None
+              and command[2] != b"-9223372036854775808")
+      for oracle in ALL),
     Avoided("redis8", "Redis 8.2 sometimes loses the reply of a failing AUTH inside a pipeline or MULTI.",
             lambda command, in_multi: name(command) == b"AUTH" or b"AUTH" in command),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "

@@ -45,7 +45,7 @@ FEATURES: dict[str, list[bytes]] = {
 }
 
 # What is asked of every key when states are compared.
-INSPECTION = [[b"TYPE"], [b"GET"], [b"OBJECT", b"ENCODING"], [b"PEXPIRETIME"]]
+INSPECTION = [[b"TYPE"], [b"GET"], [b"OBJECT", b"ENCODING"], [b"PEXPIRETIME"], [b"HGETALL"]]
 
 GONE = Reply("!", b"connection closed")
 
@@ -265,6 +265,10 @@ class Judge:
                     or what == b"HELP" and ours.value[:1] != ())
         if name == b"KEYS":
             return sorted(ours.value) == sorted(theirs.value)
+        if name in (b"HGETALL", b"HKEYS", b"HVALS"):
+            return in_any_order(name, ours) == in_any_order(name, theirs)
+        if name == b"HRANDFIELD":
+            return ours.kind == "$" or len(ours.value) == len(theirs.value)
         if name == b"SCAN":
             cursors = ours.value[0].value, theirs.value[0].value
             if cursors == (b"0", b"0") and command[1] == b"0":
@@ -274,6 +278,12 @@ class Judge:
             return server_facts(ours) == server_facts(theirs)
         return name == b"RANDOMKEY" or name == b"TIME" or (
             [word.upper() for word in command[:2]] == [b"CLIENT", b"ID"])
+
+
+def in_any_order(name: bytes, reply: Reply) -> list:
+    """The elements of a hash, sorted: single ones, or the pairs of HGETALL."""
+    flat = list(reply.value)
+    return sorted(zip(flat[::2], flat[1::2]) if name == b"HGETALL" and reply.kind == "*" else flat)
 
 
 def server_facts(reply: Reply) -> list:

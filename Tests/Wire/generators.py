@@ -404,6 +404,74 @@ def bitfield_ro(rng):
     return [b"BITFIELD_RO", key(rng), *(part for _ in range(rng.randint(0, 3)) for part in make(rng))]
 
 
+# Hashes
+
+
+def field(rng: random.Random) -> bytes:
+    return b"f%d" % rng.randrange(8) if rng.random() < 0.9 else value(rng)
+
+
+def fields(rng: random.Random, most: int = 4) -> Arguments:
+    return [field(rng) for _ in range(rng.randint(1, most))]
+
+
+@command("hashes", 6)
+def hset(rng):
+    pairs = [part for _ in range(rng.choice([1, 1, 1, 2, 4, 12])) for part in (field(rng), value(rng))]
+    if rng.random() < 0.05:
+        pairs.pop()
+    return [rng.choice([b"HSET", b"HSET", b"HMSET"]), key(rng), *pairs]
+
+
+@command("hashes", 0.1)
+def hset_many(rng):
+    """Past the limits of the packed form, ours and Redis'."""
+    return [b"HSET", key(rng), *(
+        part for index in range(rng.choice([40, 300, 600])) for part in (b"m%d" % index, b"%d" % index))]
+
+
+@command("hashes", 2)
+def hsetnx(rng):
+    return [b"HSETNX", key(rng), field(rng), value(rng)]
+
+
+@command("hashes", 3)
+def hget(rng):
+    return [rng.choice([b"HGET", b"HEXISTS", b"HSTRLEN"]), key(rng), field(rng)]
+
+
+@command("hashes", 2)
+def hmget(rng):
+    return [b"HMGET", key(rng), *fields(rng)]
+
+
+@command("hashes", 3)
+def hgetall(rng):
+    return [rng.choice([b"HGETALL", b"HKEYS", b"HVALS", b"HLEN"]), key(rng)]
+
+
+@command("hashes", 3)
+def hdel(rng):
+    return [b"HDEL", key(rng), *fields(rng, 6)]
+
+
+@command("hashes", 3)
+def hincrby(rng):
+    return [b"HINCRBY", key(rng), field(rng), integer(rng)]
+
+
+@command("hashes", 2)
+def hincrbyfloat(rng):
+    return [b"HINCRBYFLOAT", key(rng), field(rng), number(rng)]
+
+
+@command("hashes", 2)
+def hrandfield(rng):
+    count = b"%d" % rng.randint(-20, 20) if rng.random() < 0.8 else rng.choice(
+        [b"9223372036854775807", b"-9223372036854775808", b"4611686018427387904", *NOT_INTEGERS])
+    return [b"HRANDFIELD", key(rng), *rng.choice([[], [count], [count], [count, b"WITHVALUES"], [count, b"FOO"]])]
+
+
 # Generic
 
 

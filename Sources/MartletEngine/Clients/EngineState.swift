@@ -55,6 +55,9 @@ package final class EngineSettings: Sendable {
     /// `zset-max-listpack-entries` and `-value`.
     package let sortedSets = PackedLimitSetting(
         PackedLimits(entriesMax: 128, elementBytesMax: 64))
+    /// `hash-max-listpack-entries` and `-value`.
+    package let hashes = PackedLimitSetting(
+        PackedLimits(entriesMax: 512, elementBytesMax: 64))
     package init() {}
 }
 

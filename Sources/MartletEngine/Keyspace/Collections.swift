@@ -47,6 +47,14 @@ struct Structure {
         kind = .sortedSet
     }
 
+    /// The same for a hash.
+    init(_ hash: consuming FieldTable) {
+        let root = UnsafeMutablePointer<FieldTable>.allocate(capacity: 1)
+        unsafe root.initialize(to: hash)
+        unsafe address = UnsafeMutableRawPointer(root)
+        kind = .hash
+    }
+
     fileprivate init(_ address: UnsafeMutableRawPointer, _ kind: ValueKind) {
         unsafe self.address = address
         self.kind = kind
@@ -57,11 +65,17 @@ struct Structure {
         unsafe address.assumingMemoryBound(to: SortedSet.self)
     }
 
+    @inline(__always)
+    var hash: UnsafeMutablePointer<FieldTable> {
+        unsafe address.assumingMemoryBound(to: FieldTable.self)
+    }
+
     /// All its memory.
     var bytes: Int {
         switch kind {
         case .sortedSet: unsafe sortedSet.pointee.bytes
-        case .string, .list, .set, .hash, .stream: preconditionFailure("no such structure")
+        case .hash: unsafe hash.pointee.bytes
+        case .string, .list, .set, .stream: preconditionFailure("no such structure")
         }
     }
 
@@ -69,7 +83,8 @@ struct Structure {
     func copy(hashKey: HashKey) -> Structure {
         switch kind {
         case .sortedSet: unsafe Structure(sortedSet.pointee.copy(hashKey: hashKey))
-        case .string, .list, .set, .hash, .stream: preconditionFailure("no such structure")
+        case .hash: unsafe Structure(hash.pointee.copy(hashKey: hashKey))
+        case .string, .list, .set, .stream: preconditionFailure("no such structure")
         }
     }
 
@@ -79,7 +94,10 @@ struct Structure {
         case .sortedSet:
             unsafe sortedSet.deinitialize(count: 1)
             unsafe sortedSet.deallocate()
-        case .string, .list, .set, .hash, .stream: preconditionFailure("no such structure")
+        case .hash:
+            unsafe hash.deinitialize(count: 1)
+            unsafe hash.deallocate()
+        case .string, .list, .set, .stream: preconditionFailure("no such structure")
         }
     }
 }
@@ -120,7 +138,8 @@ extension Entry {
     func mixMembers(into digest: inout DataDigest) {
         switch kind {
         case .sortedSet: mixSortedSet(into: &digest)
-        case .string, .list, .set, .hash, .stream: break
+        case .hash: mixHash(into: &digest)
+        case .string, .list, .set, .stream: break
         }
     }
 }

@@ -36,6 +36,10 @@ package enum KeyEvent: UInt8 {
     case zunionstore
     case zinterstore
     case zdiffstore
+    case hset
+    case hincrby
+    case hincrbyfloat
+    case hdel
 }
 
 /// What one command changed.

@@ -570,7 +570,7 @@ struct MemberStore: ~Copyable {
     // MARK: Copies and checks
 
     /// Calls `body` for every record.
-    func forEach(_ body: (MemberHandle) -> Void) {
+    func forEachHandle(_ body: (MemberHandle) -> Void) {
         for place in 0..<chunkCount {
             let chunk = chunk(unsafe order.unsafelyUnwrapped[place])
             for slot in 0..<chunk.slotCount where chunk.offset(ofSlot: slot) != nil {

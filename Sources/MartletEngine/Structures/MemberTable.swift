@@ -120,6 +120,31 @@ struct MemberTable: ~Copyable {
     /// - Precondition: there is one.
     func random(_ random: inout Random) -> MemberHandle { store.random(&random) }
 
+    /// `count` different members chosen at random: every choice is as likely as any other.
+    ///
+    /// - Precondition: there are as many.
+    /// - Complexity: O(count) expected, and as much memory.
+    func sample(_ count: Int, _ random: inout Random) -> [MemberHandle] {
+        precondition(count <= self.count, "there are as many members to choose from")
+        var chosen: [MemberHandle] = []
+        if count > self.count / 2 {
+            chosen.reserveCapacity(self.count)
+            store.forEachHandle { chosen.append($0) }
+            for index in 0..<count {
+                chosen.swapAt(index, index + random.index(below: chosen.count - index))
+            }
+            chosen.removeLast(chosen.count - count)
+            return chosen
+        }
+        chosen.reserveCapacity(count)
+        var met: Set<MemberHandle> = []
+        while chosen.count < count {
+            let handle = store.random(&random)
+            if met.insert(handle).inserted { chosen.append(handle) }
+        }
+        return chosen
+    }
+
     // MARK: Changing
 
     /// Puts a member in.
@@ -142,6 +167,24 @@ struct MemberTable: ~Copyable {
     @inline(__always)
     mutating func setValue(_ handle: MemberHandle, _ value: ByteView) {
         store.setValue(handle, value)
+    }
+
+    /// Gives a member another value, of any size. Afterwards the owner of other references calls
+    /// `settle`; the member's handle may be another one.
+    ///
+    /// - Precondition: neither view lies in the table; `hash` is the member's.
+    /// - Returns: false when there is no memory for it; nothing changed then.
+    mutating func replaceValue(
+        _ handle: MemberHandle, of member: ByteView, hash: UInt64, _ value: ByteView
+    ) -> Bool {
+        if store.value(handle).count == value.count {
+            store.setValue(handle, value)
+            return true
+        }
+        guard let new = store.add(member, value: value) else { return false }
+        segment(hash).replace(handle, with: new, hash: hash)
+        store.remove(handle)
+        return true
     }
 
     /// Takes a member out. Afterwards the owner of other references calls `settle`.

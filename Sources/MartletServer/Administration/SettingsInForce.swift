@@ -83,6 +83,7 @@ extension ServerContext {
             min(settings.bulkBytesMax, Limits.bulkBytesMax), ordering: .relaxed)
         state.settings.activeExpireEffort.store(settings.activeExpireEffort, ordering: .relaxed)
         state.settings.sortedSets.set(settings.sortedSetLimits)
+        state.settings.hashes.set(settings.hashLimits)
         clientMemory.bytesMax.store(
             settings.clientMemoryBytesMax(systemBytes: systemBytes) ?? Int.max,
             ordering: .relaxed)

@@ -253,10 +253,10 @@ private let security: [Directive] = [
 private let encodings: [Directive] = [
     .init(
         "hash-max-listpack-entries", alias: "hash-max-ziplist-entries", kind: longCount,
-        initial: .integer(512), standing: .awaiting("hashes")),
+        initial: .integer(512)),
     .init(
         "hash-max-listpack-value", alias: "hash-max-ziplist-value", kind: bytes,
-        initial: .integer(64), standing: .awaiting("hashes")),
+        initial: .integer(64)),
     .init(
         "set-max-intset-entries", kind: longCount, initial: .integer(512),
         standing: .awaiting("sets")),

@@ -73,6 +73,7 @@ package struct Settings: Sendable, Equatable {
     package let activeExpireEffort: Int
     /// Up to where collections are called small.
     package let sortedSetLimits: PackedLimits
+    package let hashLimits: PackedLimits
 
     // Latency. A negative threshold records nothing.
     package let slowLogMicroseconds: Int
@@ -150,6 +151,9 @@ package struct Settings: Sendable, Equatable {
         sortedSetLimits = PackedLimits(
             entriesMax: values.integer("zset-max-listpack-entries"),
             elementBytesMax: values.integer("zset-max-listpack-value"))
+        hashLimits = PackedLimits(
+            entriesMax: values.integer("hash-max-listpack-entries"),
+            elementBytesMax: values.integer("hash-max-listpack-value"))
 
         slowLogMicroseconds = values.integer("slowlog-log-slower-than")
         slowLogEntriesMax = values.integer("slowlog-max-len")

@@ -435,7 +435,7 @@ private func content(_ path: String) throws -> String {
         #expect(mine.settings.password == [UInt8]("a bC".utf8))
         #expect(mine.settings.outputBufferLimits.replica.softSeconds == 120)
         #expect(mine.settings.outputBufferLimits.pubsub.hardBytes == 0)
-        #expect(mine.notes.map(\.level) == [.warning, .warning, .notice])
+        #expect(mine.notes.map(\.level) == [.warning, .notice])
     }
 
     @Test(.enabled(if: unsafe access("/etc/redis/redis.conf", R_OK) == 0))

@@ -1,0 +1,86 @@
+//  HINCRBY, HINCRBYFLOAT: numbers in the fields of a hash.
+
+import MartletBase
+
+extension CommandGroup {
+    static let hashCounters: CommandGroup = [
+        Command(
+            "HINCRBY", since: "2.0.0", group: .hash, syntax: "key field increment",
+            summary: "Increments the integer value of a field in a hash by a number. Uses 0 as "
+                + "initial value if the field doesn't exist.",
+            arity: .exactly(4), keys: [.one(at: 1, [.readWrite, .access, .update])],
+            access: .write, traits: [.fast, .growsMemory], acl: [.hash], run: hincrby),
+        Command(
+            "HINCRBYFLOAT", since: "2.6.0", group: .hash, syntax: "key field increment",
+            summary: "Increments the floating point value of a field by a number. Uses 0 as "
+                + "initial value if the field doesn't exist.",
+            arity: .exactly(4), keys: [.one(at: 1, [.readWrite, .access, .update])],
+            access: .write, traits: [.fast, .growsMemory], acl: [.hash], run: hincrbyfloat),
+    ]
+}
+
+private func hincrby(_ call: inout Call) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    let field = try call.arguments.next()
+    let increment = try call.arguments.integer()
+    var hash = try call.keyspace.hash(key)
+    var old: Int64 = 0
+    if let text = hash.value(of: field) {
+        guard let number = text.parseInteger() else {
+            throw .invalid("hash value is not an integer")
+        }
+        old = number
+    }
+    let (sum, overflows) = old.addingReportingOverflow(increment)
+    if overflows { throw .overflow }
+
+    let limits = call.hashLimits
+    try sum.withDecimal { (text) throws(CommandError) in
+        _ = try hash.set(field, text, limits: limits)
+    }
+    call.reply.integer(sum)
+    return .changed(.hincrby)
+}
+
+private func hincrbyfloat(_ call: inout Call) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    let field = try call.arguments.next()
+    guard let increment = LongDouble(parsing: try call.arguments.next()) else { throw .notFloat }
+    if LongDouble(Int64(0)).adding(increment) == nil { throw .invalid("value is NaN or Infinity") }
+    var hash = try call.keyspace.hash(key)
+    var old = LongDouble(Int64(0))
+    if let text = hash.value(of: field) {
+        guard let number = LongDouble(parsing: text) else {
+            throw .invalid("hash value is not a float")
+        }
+        old = number
+    }
+    guard let sum = old.adding(increment) else {
+        throw .invalid("increment would produce NaN or Infinity")
+    }
+
+    var text = ByteBuffer()
+    text.append(longDouble: sum)
+    _ = try hash.set(field, text.view, limits: call.hashLimits)
+    call.reply.bulk(text.view)
+    return .changed(.hincrbyfloat)
+}
+
+extension Int64 {
+    /// Lends the number's decimal form.
+    @inline(__always)
+    fileprivate func withDecimal(
+        _ body: (ByteView) throws(CommandError) -> Void
+    ) throws(CommandError) {
+        // Twenty characters at most.
+        var room: (UInt64, UInt64, UInt64) = (0, 0, 0)
+        let digits = decimalDigitCount(magnitude)
+        try unsafe withUnsafeMutableBytes(of: &room) { (room) throws(CommandError) in
+            guard let base = room.baseAddress else { return }
+            unsafe base.storeBytes(of: UInt8(ascii: "-"), as: UInt8.self)
+            let sign = self < 0 ? 1 : 0
+            unsafe writeDecimal(magnitude, digits: digits, to: base + sign)
+            unsafe try body(ByteView(base, count: sign + digits))
+        }
+    }
+}

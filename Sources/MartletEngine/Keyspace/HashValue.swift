@@ -1,0 +1,321 @@
+//  A hash as commands see it: under a key, in whichever form, while its shard is held.
+//
+//  Raw memory: nothing here is owned; see `CollectionPlace`. Views of values are good until the hash
+//  next changes.
+//
+//  A missing key is an empty hash: reading finds nothing, the first field makes the key, and taking
+//  the last one removes it. Which form the value has is decided in here and nowhere else.
+
+import MartletBase
+
+/// The hash under a key, present or not.
+///
+/// - Complexity: as of `FieldTable`; O(n) while the hash is packed and n is small.
+@safe
+package struct HashValue {
+    private var place: CollectionPlace
+
+    fileprivate init(_ place: CollectionPlace) { self.place = place }
+
+    @unsafe private enum Form {
+        case missing
+        case packed(PackedHash)
+        case large(UnsafeMutablePointer<FieldTable>)
+    }
+
+    @inline(__always)
+    private var form: Form {
+        guard let entry = place.entry else { return unsafe .missing }
+        if place.isPacked { return unsafe .packed(PackedHash(of: entry)) }
+        return unsafe .large(entry.structure.hash)
+    }
+
+    // MARK: Reading
+
+    package var count: Int {
+        switch unsafe form {
+        case .missing: 0
+        case .packed(let hash): hash.count
+        case .large(let hash): unsafe hash.pointee.count
+        }
+    }
+
+    /// The key does not exist.
+    @inline(__always)
+    package var isEmpty: Bool { place.entry == nil }
+
+    @inline(__always)
+    package func value(of field: ByteView) -> ByteView? {
+        switch unsafe form {
+        case .missing: return nil
+        case .packed(let hash):
+            let (offset, isThere) = hash.find(field)
+            return isThere ? hash.value(offset) : nil
+        case .large(let hash): return unsafe hash.pointee.value(of: field)
+        }
+    }
+
+    /// Calls `body` for all fields and their values.
+    @inline(__always)
+    package func forEachField(_ body: (_ field: ByteView, _ value: ByteView) -> Void) {
+        switch unsafe form {
+        case .missing: return
+        case .packed(let hash): hash.forEachField(body)
+        case .large(let hash): unsafe hash.pointee.forEachField(body)
+        }
+    }
+
+    /// Calls `body` for some fields from a cursor on; returns the next cursor, 0 at the end. A packed
+    /// hash is given at once.
+    package func scan(
+        from cursor: UInt64, count wanted: Int, _ body: (ByteView, ByteView) -> Void
+    ) -> UInt64 {
+        guard case .large(let hash) = unsafe form else {
+            forEachField(body)
+            return 0
+        }
+        var met = 0
+        var groups = 0
+        var position = cursor & (1 << MemberTable.positionBits - 1)
+        while true {
+            let next = unsafe hash.pointee.scan(from: position) { field, value in
+                met += 1
+                body(field, value)
+            }
+            groups += 1
+            guard let next else { return 0 }
+            position = next
+            if met >= wanted || groups >= wanted * 10 { return position }
+        }
+    }
+
+    /// Calls `body` for a field chosen at random, if there is one.
+    package func random(_ random: inout Random, _ body: (ByteView, ByteView) -> Void) {
+        switch unsafe form {
+        case .missing: return
+        case .packed(let hash):
+            let offset = hash.offset(ofRecord: random.index(below: hash.count))
+            body(hash.field(offset), hash.value(offset))
+        case .large(let hash): unsafe hash.pointee.random(&random, body)
+        }
+    }
+
+    /// Calls `body` for `count` different fields chosen at random.
+    ///
+    /// - Precondition: there are as many.
+    package func sample(
+        _ count: Int, _ random: inout Random, _ body: (ByteView, ByteView) -> Void
+    ) {
+        switch unsafe form {
+        case .missing: return
+        case .packed(let hash):
+            // Each record is taken with the chance that its rest of the choice leaves it.
+            var left = hash.count
+            var wanted = count
+            hash.forEachField { field, value in
+                if random.index(below: left) < wanted {
+                    wanted -= 1
+                    body(field, value)
+                }
+                left -= 1
+            }
+        case .large(let hash): unsafe hash.pointee.sample(count, &random, body)
+        }
+    }
+
+    // MARK: Changing
+
+    /// Makes a key that does not exist, with room for fields that are about to be set.
+    ///
+    /// - Parameters:
+    ///   - count: how many.
+    ///   - bytes: of their records, by `recordBytes`.
+    ///   - longest: bytes of the longest field or value.
+    ///   - limits: up to where hashes are small.
+    /// - Throws: `.outOfMemory`; nothing changed then.
+    package mutating func create(
+        forFields count: Int, bytes: Int, longest: Int, limits: PackedLimits
+    ) throws(CommandError) {
+        let all = PackedHash.headerBytes + bytes
+        guard Self.fits(count: count, longest: longest, bytes: all, limits) else {
+            try place.adopt(Structure(FieldTable(hashKey: place.hashKey)))
+            return
+        }
+        try place.create(bytes: all) { PackedHash(of: $0).count = 0 }
+    }
+
+    /// Gives back the room that `create` made and no field needed.
+    package func trim() {
+        guard case .packed(let hash) = unsafe form else { return }
+        let end = hash.end
+        if end < hash.bytes { place.cut(end, hash.bytes) }
+    }
+
+    /// What a packed record takes.
+    package static func recordBytes(_ field: ByteView, _ value: ByteView) -> Int {
+        PackedHash.recordBytes(field, value)
+    }
+
+    /// Gives a field a value; answers whether it is new.
+    ///
+    /// - Throws: `.outOfMemory`; nothing changed then.
+    @inline(__always)
+    package mutating func set(
+        _ field: ByteView, _ value: ByteView, limits: PackedLimits
+    ) throws(CommandError) -> Bool {
+        let longest = max(field.count, value.count)
+        if isEmpty {
+            try create(
+                forFields: 1, bytes: PackedHash.recordBytes(field, value), longest: longest,
+                limits: limits)
+        }
+        if place.isPacked, let isNew = try setPacked(field, value, longest, limits) {
+            noteSize(longest, limits)
+            return isNew
+        }
+        guard case .large(let hash) = unsafe form else { return false }
+        let before = unsafe hash.pointee.bytes
+        let isNew = unsafe hash.pointee.set(field, value)
+        place.countMemory(unsafe hash.pointee.bytes - before)
+        guard let isNew else {
+            if count == 0 { place.remove() }
+            throw .outOfMemory
+        }
+        noteSize(longest, limits)
+        return isNew
+    }
+
+    /// Whether a packed hash of `count` fields and `bytes` may be.
+    @inline(__always)
+    private static func fits(
+        count: Int, longest: Int, bytes: Int, _ limits: PackedLimits
+    ) -> Bool {
+        count <= min(limits.entriesMax, PackedHash.countMax)
+            && longest <= min(limits.elementBytesMax, PackedHash.elementBytesMax)
+            && bytes <= PackedHash.bytesMax
+    }
+
+    /// Remembers that the hash is beyond what Redis keeps small.
+    @inline(__always)
+    private func noteSize(_ longest: Int, _ limits: PackedLimits) {
+        if longest > limits.elementBytesMax || count > limits.entriesMax {
+            place.markBeyondLimits()
+        }
+    }
+
+    /// Sets a field of a packed hash; nil, and the hash is a large one now, when it does not fit.
+    @inline(__always)
+    private mutating func setPacked(
+        _ field: ByteView, _ value: ByteView, _ longest: Int, _ limits: PackedLimits
+    ) throws(CommandError) -> Bool? {
+        guard case .packed(let hash) = unsafe form else { return nil }
+        let (offset, isThere) = hash.find(field)
+        let old = isThere ? hash.value(offset).count : 0
+        if isThere && old == value.count {
+            hash.setValue(value, at: offset)
+            return false
+        }
+        let end = isThere ? hash.end : offset
+        let bytes =
+            isThere ? end - old + value.count : end + PackedHash.recordBytes(field, value)
+        let count = isThere ? hash.count : hash.count + 1
+        guard Self.fits(count: count, longest: longest, bytes: bytes, limits) else {
+            try unpack(hash)
+            return nil
+        }
+        var target = hash
+        if bytes > hash.bytes { target = PackedHash(of: try place.resize(bytes: bytes)) }
+        if !isThere {
+            target.append(field, value, at: offset)
+            return true
+        }
+        target.setValue(value, at: offset)
+        if bytes < target.bytes { place.cut(bytes, target.bytes) }
+        return false
+    }
+
+    /// Turns the packed hash into a large one.
+    @inline(never)
+    private mutating func unpack(_ packed: PackedHash) throws(CommandError) {
+        var hash = FieldTable(hashKey: place.hashKey)
+        packed.forEachField { _ = hash.set($0, $1) }
+        try place.adopt(Structure(hash))
+    }
+
+    /// Removes a field; false when it was not there. The last one takes the key with it.
+    package mutating func remove(_ field: ByteView) -> Bool {
+        switch unsafe form {
+        case .missing: return false
+        case .packed(let hash):
+            let (offset, isThere) = hash.find(field)
+            guard isThere else { return false }
+            if hash.count == 1 {
+                place.remove()
+                return true
+            }
+            place.cut(offset, hash.next(offset))
+            if let entry = place.entry { PackedHash(of: entry).count -= 1 }
+            return true
+        case .large(let hash):
+            let before = unsafe hash.pointee.bytes
+            guard unsafe hash.pointee.remove(field) else { return false }
+            place.countMemory(unsafe hash.pointee.bytes - before)
+            if unsafe hash.pointee.count == 0 { place.remove() }
+            return true
+        }
+    }
+
+    /// Checks the invariants of the form it has; for tests.
+    package func checkInvariants() {
+        switch unsafe form {
+        case .missing: return
+        case .packed(let hash): hash.checkInvariants()
+        case .large(let hash): unsafe hash.pointee.checkInvariants()
+        }
+    }
+}
+
+extension KeyAccess {
+    /// The hash of a key, to be read; counts a hit or a miss.
+    ///
+    /// - Throws: `.wrongType`.
+    @inline(__always)
+    package func readHash(_ key: Key) throws(CommandError) -> HashValue {
+        HashValue(try readPlace(key, .hash))
+    }
+
+    /// The hash of a key, to be written.
+    ///
+    /// - Throws: `.wrongType`.
+    @inline(__always)
+    package func hash(_ key: Key) throws(CommandError) -> HashValue {
+        HashValue(try place(key, .hash))
+    }
+}
+
+extension PackedHash {
+    /// The packed hash of an entry.
+    @inline(__always)
+    fileprivate init(of entry: Entry) {
+        unsafe self.init(entry.valueAddress, bytes: entry.valueBytes)
+    }
+}
+
+extension Entry {
+    /// Fields and values in the order-free way of DEBUG DIGEST.
+    func mixHash(into digest: inout DataDigest) {
+        var total = digest
+        let mix: (ByteView, ByteView) -> Void = { field, value in
+            var one = DataDigest()
+            one.mix(field)
+            one.mix(value)
+            total.combine(one)
+        }
+        if encoding == .packed {
+            PackedHash(of: self).forEachField(mix)
+        } else {
+            unsafe structure.hash.pointee.forEachField(mix)
+        }
+        digest = total
+    }
+}

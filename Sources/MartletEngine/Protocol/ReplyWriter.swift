@@ -13,6 +13,8 @@ package struct ReplyWriter: ~Copyable {
     package var buffer = ByteBuffer()
     /// The client speaks RESP3.
     package var isRESP3 = false
+    /// Where a number is written before its length is known.
+    private var digits = ByteBuffer()
 
     package init() {}
 
@@ -102,7 +104,12 @@ package struct ReplyWriter: ~Copyable {
             lineEnd()
             return
         }
-        var digits = ByteBuffer()
+        // Scores are whole numbers more often than not.
+        if value.magnitude < 1e15, value == value.rounded(.towardZero), !value.isZero {
+            bulk(decimal: Int64(value))
+            return
+        }
+        digits.removeAll()
         digits.append(double: value)
         bulk(digits.view)
     }

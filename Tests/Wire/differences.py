@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Callable, NamedTuple
 
-from resp import Reply
+from resp import Reply, render
 
 Command = list[bytes]
 ALL = ("redis7", "redis8", "valkey9")
@@ -66,6 +66,10 @@ AVOIDED = [
               and re.fullmatch(rb"-\d{4,}", command[2]) is not None
               and command[2] != b"-9223372036854775808")
       for oracle in ALL),
+
+
+    Avoided("redis7", "7.0 aborts a transaction for a ZRANK with WITHSCORE, which it does not know.",
+            lambda command, in_multi: in_multi and name(command) in (b"ZRANK", b"ZREVRANK") and len(command) > 3),
     Avoided("redis8", "Redis 8.2 sometimes loses the reply of a failing AUTH inside a pipeline or MULTI.",
             lambda command, in_multi: name(command) == b"AUTH" or b"AUTH" in command),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "
@@ -137,3 +141,30 @@ def lcs_table(command: Command, ours: Reply, theirs: Reply) -> bool:
             why="Redis 8 reads the unit before the end of the range, Martlet as 7.0 in the order written.")
 def bit_arguments_in_order(command: Command, ours: Reply, theirs: Reply) -> bool:
     return name(command) in (b"BITCOUNT", b"BITPOS") and ours.is_error and theirs.is_error
+
+
+@difference("ZRANK and ZREVRANK take WITHSCORE", "redis7",
+            why="7.0 takes exactly two arguments and counts before it looks; the option came with 7.2.")
+def rank_with_score(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) in (b"ZRANK", b"ZREVRANK") and len(command) > 3 and theirs.is_error
+
+
+@difference("The sign of a zero score", *ALL,
+            why="Redis' listpacks drop it and skip lists keep it; which of the two a stored result is built in "
+                "differs by command and version. Martlet drops it where the result is called a listpack.")
+def signed_zero(command: Command, ours: Reply, theirs: Reply) -> bool:
+    def unsigned(reply: Reply) -> str:
+        return re.sub(r"(?<![\w.])-0(?![\w.])", "0", render(reply))
+    if not name(command).startswith(b"Z"):
+        return False
+    one, other = unsigned(ours), unsigned(theirs)
+    return one == other or name(command) == b"ZRANDMEMBER" and sorted(one) == sorted(other)
+
+
+@difference("Scores in their shortest form", "redis7",
+            why="7.0 prints 17 digits; 7.2 and later, and Martlet, the fewest that read back as the number.")
+def shortest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
+    def numbers(reply: Reply) -> list[str | float]:
+        parts = re.split(r"([-+]?\d+\.?\d*(?:e[-+]?\d+)?)", render(reply))
+        return [float(part) if index % 2 else part for index, part in enumerate(parts)]
+    return name(command).startswith(b"Z") and numbers(ours) == numbers(theirs)

@@ -41,6 +41,7 @@ FEATURES: dict[str, list[bytes]] = {
     "DELEX": [b"DELEX", b"probe"],
     "MSETEX": [b"MSETEX", b"1", b"probe", b"v"],
     "DIGEST": [b"DIGEST", b"probe"],
+    "ZRANK WITHSCORE": [b"ZRANK", b"probe", b"m", b"WITHSCORE"],
     "BITOP DIFF": [b"BITOP", b"DIFF", b"probe", b"a", b"b"],
 }
 
@@ -274,6 +275,8 @@ class Judge:
             if cursors == (b"0", b"0") and command[1] == b"0":
                 return sorted(ours.value[1].value) == sorted(theirs.value[1].value)
             return ours.value[1].kind == theirs.value[1].kind
+        if name == b"ZRANDMEMBER":
+            return sorted(pairs(command, ours)) == sorted(pairs(command, theirs))
         if name == b"HELLO":
             return server_facts(ours) == server_facts(theirs)
         return name == b"RANDOMKEY" or name == b"TIME" or (
@@ -284,6 +287,13 @@ def in_any_order(name: bytes, reply: Reply) -> list:
     """The elements of a hash, sorted: single ones, or the pairs of HGETALL."""
     flat = list(reply.value)
     return sorted(zip(flat[::2], flat[1::2]) if name == b"HGETALL" and reply.kind == "*" else flat)
+
+
+def pairs(command: list[bytes], reply: Reply) -> list:
+    """The members of a reply, each with its score if there are scores, as text that can be sorted."""
+    parts = [render(part) for part in reply.value] if reply.kind == "*" else []
+    has_pairs = len(command) > 3 and reply.kind == "*" and all(part.kind != "*" for part in reply.value)
+    return list(zip(parts[::2], parts[1::2])) if has_pairs else parts
 
 
 def server_facts(reply: Reply) -> list:

@@ -617,6 +617,200 @@ def unwatch(rng):
     return [b"UNWATCH"]
 
 
+# Sorted sets. Members and scores come from small alphabets; `l` keys hold one score only, since the
+# order of members means nothing where scores differ.
+
+ZKEYS = [b"z%d" % index for index in range(5)]
+LEXKEYS = [b"l%d" % index for index in range(2)]
+SCORES = [b"%d" % score for score in range(-3, 8)] + [
+    b"inf", b"-inf", b"+inf", b"1.5", b"-1.5", b"0.25", b"1e3", b"-0", b"1e15", b"3.0", b"123456789012"]
+NOT_SCORES = [b"nan", b"abc", b"", b" 1", b"1 ", b"1x", b"(1", b"1e5000"]
+
+
+def zkey(rng: random.Random) -> bytes:
+    roll = rng.random()
+    return rng.choice(ZKEYS) if roll < 0.95 else key(rng)
+
+
+def member(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.85:
+        return b"m%d" % rng.randrange(25)
+    return rng.choice([b"", b"a\x00b", b"\xff", b"m", b"x" * 64, b"x" * 65, b"x" * 300, b"1", b"-1"])
+
+
+def score(rng: random.Random) -> bytes:
+    return rng.choice(SCORES) if rng.random() < 0.97 else rng.choice(NOT_SCORES)
+
+
+def score_bound(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.9:
+        return (b"(" if rng.random() < 0.3 else b"") + rng.choice(SCORES)
+    return rng.choice([b"(", b"", b"((1", b"nan", b"(nan", b"[1", b"1)", b"-", b"+", b"1e5000", b" 1"])
+
+
+def lex_bound(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.2:
+        return b"-"
+    if roll < 0.4:
+        return b"+"
+    if roll < 0.95:
+        return rng.choice([b"[", b"("]) + rng.choice([b"a", b"b", b"c", b"ba", b"", b"m1", b"\xff"])
+    return rng.choice([b"", b"a", b"--", b"+a", b"1"])
+
+
+def lex_limit(rng: random.Random) -> Arguments:
+    return [b"LIMIT", rng.choice([b"0", b"1", b"2", b"100", integer(rng)]),
+            rng.choice([b"-1", b"0", b"1", b"3", b"-5", integer(rng)])]
+
+
+@command("sortedsets", 12)
+def zadd(rng):
+    options = some(rng, 0.12, [b"NX"], [b"XX"], [b"GT"], [b"LT"], [b"CH"], [b"INCR"])
+    pairs = [part for _ in range(rng.choice([1, 1, 1, 2, 5])) for part in (score(rng), member(rng))]
+    return [b"ZADD", zkey(rng), *options, *pairs]
+
+
+@command("sortedsets", 1)
+def zadd_many(rng):
+    return [b"ZADD", zkey(rng), *[part for index in range(rng.choice([40, 130]))
+                                  for part in (b"%d" % (index % 7), b"m%d" % index)]]
+
+
+@command("sortedsets", 3)
+def zadd_lex(rng):
+    return [b"ZADD", rng.choice(LEXKEYS), b"0", rng.choice([b"a", b"b", b"c", b"ab", b"ba", b"", b"m1"])]
+
+
+@command("sortedsets", 3)
+def zincrby(rng):
+    return [b"ZINCRBY", zkey(rng), score(rng), member(rng)]
+
+
+@command("sortedsets", 4)
+def zrem(rng):
+    return [b"ZREM", zkey(rng), *[member(rng) for _ in range(rng.choice([1, 1, 2, 5]))]]
+
+
+@command("sortedsets", 2)
+def zcard(rng):
+    return [b"ZCARD", zkey(rng)]
+
+
+@command("sortedsets", 3)
+def zscore(rng):
+    return rng.choice([[b"ZSCORE", zkey(rng), member(rng)], [b"ZMSCORE", zkey(rng), member(rng), member(rng)]])
+
+
+@command("sortedsets", 3)
+def zrank(rng):
+    return [rng.choice([b"ZRANK", b"ZREVRANK"]), zkey(rng), member(rng)]
+
+
+@command("sortedsets", 0.5, "ZRANK WITHSCORE")
+def zrank_with_score(rng):
+    return [rng.choice([b"ZRANK", b"ZREVRANK"]), zkey(rng), member(rng), rng.choice([b"WITHSCORE", b"FOO"])]
+
+
+@command("sortedsets", 2)
+def zcount(rng):
+    return [b"ZCOUNT", zkey(rng), score_bound(rng), score_bound(rng)]
+
+
+@command("sortedsets", 2)
+def zlex(rng):
+    name = rng.choice([b"ZLEXCOUNT", b"ZRANGEBYLEX", b"ZREVRANGEBYLEX", b"ZREMRANGEBYLEX"])
+    limit = lex_limit(rng) if name.endswith(b"RANGEBYLEX") and rng.random() < 0.3 else []
+    return [name, rng.choice(LEXKEYS), lex_bound(rng), lex_bound(rng), *limit]
+
+
+@command("sortedsets", 3)
+def zrange_index(rng):
+    return [rng.choice([b"ZRANGE", b"ZREVRANGE"]), zkey(rng), near_range(rng), near_range(rng),
+            *some(rng, 0.2, [b"WITHSCORES"], [b"REV"], lex_limit(rng) if rng.random() < 0.2 else [])]
+
+
+@command("sortedsets", 3)
+def zrange_score(rng):
+    name = rng.choice([b"ZRANGEBYSCORE", b"ZREVRANGEBYSCORE"])
+    return [name, zkey(rng), score_bound(rng), score_bound(rng), *some(rng, 0.3, [b"WITHSCORES"], lex_limit(rng))]
+
+
+@command("sortedsets", 3)
+def zrange_any(rng):
+    store = rng.random() < 0.3
+    name, target = ([b"ZRANGESTORE"], [zkey(rng)]) if store else ([b"ZRANGE"], [])
+    roll = rng.random()
+    options = some(rng, 0.3, [b"REV"], lex_limit(rng), [b"WITHSCORES"] if not store or rng.random() < 0.1 else [])
+    if roll < 0.5:
+        return [*name, *target, zkey(rng), score_bound(rng), score_bound(rng), b"BYSCORE", *options]
+    if roll < 0.7:
+        return [*name, *target, rng.choice(LEXKEYS), lex_bound(rng), lex_bound(rng), b"BYLEX", *options]
+    return [*name, *target, zkey(rng), near_range(rng), near_range(rng), *options]
+
+
+@command("sortedsets", 2)
+def zremrange(rng):
+    if rng.random() < 0.5:
+        return [b"ZREMRANGEBYSCORE", zkey(rng), score_bound(rng), score_bound(rng)]
+    return [b"ZREMRANGEBYRANK", zkey(rng), near_range(rng), near_range(rng)]
+
+
+@command("sortedsets", 2)
+def zpop(rng):
+    count = rng.choice([[], [], [b"0"], [b"1"], [b"3"], [b"100"], [integer(rng)]])
+    return [rng.choice([b"ZPOPMIN", b"ZPOPMAX"]), zkey(rng), *count]
+
+
+def numbered(rng: random.Random) -> Arguments:
+    chosen = [zkey(rng) for _ in range(rng.choice([1, 2, 2, 3]))]
+    number = b"%d" % len(chosen) if rng.random() < 0.95 else integer(rng)
+    return [number, *chosen]
+
+
+@command("sortedsets", 1)
+def zmpop(rng):
+    return [b"ZMPOP", *numbered(rng), rng.choice([b"MIN", b"MAX", b"MAX", b"FOO"]),
+            *rng.choice([[], [], [b"COUNT", b"2"], [b"COUNT", integer(rng)], [b"COUNT"]])]
+
+
+@command("sortedsets", 3)
+def zoperation(rng):
+    store = rng.random() < 0.4
+    kind = rng.choice([b"ZUNION", b"ZINTER", b"ZDIFF"])
+    inputs = numbered(rng)
+    options = [] if kind == b"ZDIFF" and rng.random() < 0.9 else some(
+        rng, 0.3, [b"WEIGHTS", *[rng.choice([b"1", b"2", b"-1", b"0", b"0.5", b"inf", b"x"])
+                                 for _ in inputs[1:]]],
+        [b"AGGREGATE", rng.choice([b"SUM", b"MIN", b"MAX", b"FOO"])])
+    if store:
+        return [kind + b"STORE", zkey(rng), *inputs, *options]
+    return [kind, *inputs, *options, *([b"WITHSCORES"] if rng.random() < 0.5 else [])]
+
+
+@command("sortedsets", 1)
+def zintercard(rng):
+    return [b"ZINTERCARD", *numbered(rng), *rng.choice([[], [], [b"LIMIT", b"2"], [b"LIMIT", integer(rng)]])]
+
+
+@command("sortedsets", 1)
+def zrandmember_all(rng):
+    # Enough for all of them: fewer would be a matter of chance.
+    return [b"ZRANDMEMBER", zkey(rng), rng.choice([b"1000", b"0", b"abc", b"-9223372036854775808"]),
+            *rng.choice([[], [b"WITHSCORES"], [b"FOO"]])]
+
+
+@command("sortedsets", 2)
+def zset_as_key(rng):
+    return rng.choice([
+        [b"DEL", zkey(rng)], [b"RENAME", zkey(rng), zkey(rng)], [b"COPY", zkey(rng), zkey(rng), b"REPLACE"],
+        [b"EXPIRE", zkey(rng), b"1000"], [b"PERSIST", zkey(rng)], [b"TYPE", zkey(rng)],
+        [b"OBJECT", b"ENCODING", zkey(rng)], [b"SET", zkey(rng), b"v"], [b"GET", zkey(rng)],
+        [b"APPEND", zkey(rng), b"v"], [b"STRLEN", zkey(rng)], [b"MOVE", zkey(rng), b"1"]])
+
+
 # Connection
 
 

@@ -21,7 +21,7 @@ struct CollectionScanOptions {
     /// More would hold the shard for long; the cursor goes on from there.
     private static let countMax = 10_000
 
-    /// - Parameter takesNoValues: whether NOVALUES is one of them: HSCAN's.
+    /// Reads what follows the cursor; `takesNoValues` says whether NOVALUES, HSCAN's, may.
     init(
         reading arguments: inout Arguments, takesNoValues: Bool = false
     ) throws(CommandError) {

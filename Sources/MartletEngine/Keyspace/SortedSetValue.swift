@@ -163,6 +163,8 @@ package struct SortedSetValue {
 
     /// Puts a member at a score, or moves it there, as the rule allows.
     ///
+    /// A small set has no negative zero, as in Redis, whose small form keeps whole numbers.
+    ///
     /// - Throws: `.outOfMemory`; nothing changed then.
     /// - Precondition: `!given.isNaN`.
     package mutating func place(
@@ -173,16 +175,27 @@ package struct SortedSetValue {
             try create(member, given, limits)
             return .added(given)
         }
+        let score = given.isZero && staysSmall(member, limits) ? 0 : given
         if slot.entry.header.encodingBits == ValueEncoding.packed.rawValue {
-            if let done = try placePacked(slot, member, given, rule, limits) { return done }
+            if let done = try placePacked(slot, member, score, rule, limits) {
+                if case .added = done { return .added(given) }
+                return done
+            }
         }
         let set = unsafe slot.entry.structure.sortedSet
         let placement = unsafe changing(set) {
-            unsafe $0.pointee.place(member, given, rule: rule)
+            unsafe $0.pointee.place(member, score, rule: rule)
         }
         guard let placement else { throw .outOfMemory }
-        if case .added = placement { noteGrowth(member, limits) }
-        return placement
+        guard case .added = placement else { return placement }
+        noteGrowth(member, limits)
+        return .added(given)
+    }
+
+    /// Whether the set is one that Redis keeps small, with another member too.
+    private func staysSmall(_ member: ByteView, _ limits: PackedLimits) -> Bool {
+        guard let entry = slot?.entry, !entry.header.isModified else { return false }
+        return member.count <= limits.elementBytesMax && count < limits.entriesMax
     }
 
     /// Remembers that the set is beyond what Redis keeps small.
@@ -252,7 +265,7 @@ package struct SortedSetValue {
         ) { entry in
             let set = unsafe PackedSortedSet(entry.valueAddress, bytes: bytes)
             set.count = 0
-            set.insert(member, score, at: PackedSortedSet.headerBytes)
+            set.insert(member, score.isZero ? 0 : score, at: PackedSortedSet.headerBytes)
         }
         if made == nil { throw .outOfMemory }
         find()
@@ -357,7 +370,15 @@ package struct NewSortedSet: ~Copyable {
 
     /// Puts a member in, or gives it another score.
     package mutating func add(_ member: ByteView, _ score: Double) {
-        if set.place(member, score, rule: []) == nil { lacksMemory = true }
+        guard let placement = set.place(member, score, rule: []) else {
+            lacksMemory = true
+            return
+        }
+        // Zeros of both signs are equal, but they are not written alike.
+        if case .unchanged(let old) = placement, old.sign != score.sign {
+            remove(member)
+            add(member, score)
+        }
     }
 
     package func score(of member: ByteView) -> Double? { set.score(of: member) }
@@ -407,7 +428,7 @@ extension KeyAccess {
                 packed.count = 0
                 var offset = PackedSortedSet.headerBytes
                 new.forEachMember { member, score in
-                    packed.append(member, score, at: offset)
+                    packed.append(member, score.isZero ? 0 : score, at: offset)
                     offset = packed.next(offset)
                 }
             }

@@ -198,7 +198,9 @@ private struct OperationRequest {
             var value = smallest.value(score, aggregate)
             for other in sources.dropFirst() {
                 guard let score = other.set.score(of: member) else { return }
-                value = aggregate.combine(value, other.value(score, aggregate))
+                // Not a number makes a sum 0, and neither least nor greatest: as Redis has it.
+                value = aggregate.combine(
+                    value, aggregate == .count ? other.weight : other.weight * score)
             }
             goesOn = body(member, value)
         }

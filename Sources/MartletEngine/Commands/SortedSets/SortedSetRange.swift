@@ -113,7 +113,7 @@ private struct RangeForm: Sendable {
                 throw .syntax
             }
         }
-        if kind == .indexes && (limit.count != -1 || limit.offset != 0) {
+        if kind == .indexes && limit.count != -1 {
             throw .invalid(
                 "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
         }

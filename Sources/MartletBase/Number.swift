@@ -186,11 +186,16 @@ extension ByteView {
         }
     }
 
-    /// The double that these bytes spell by the rules of sorted sets' score ranges: C's `strtod` on
-    /// what stands before the first zero byte. Leading blanks are allowed, nothing at all is 0, what
-    /// is too large is infinite. Nil when anything is left over, or it is not a number.
+    /// The double that these bytes spell by the rules of sorted sets' score ranges: what stands before
+    /// the first zero byte counts, nothing at all is 0, what is too large is infinite. Nil when
+    /// anything else is left over, it begins with a blank, is hexadecimal, or is not a number.
     package func parseDoubleLoosely() -> Double? {
         if let value = parseShortDecimal() { return value }
+        if !isEmpty && isBlank(self[0]) || firstIndex(of: 0x78) != nil
+            || firstIndex(of: 0x58) != nil
+        {
+            return nil
+        }
         return unsafe withUnsafeTemporaryAllocation(
             of: CChar.self, capacity: count + 1
         ) { copy -> Double? in

@@ -168,3 +168,10 @@ def shortest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
         parts = re.split(r"([-+]?\d+\.?\d*(?:e[-+]?\d+)?)", render(reply))
         return [float(part) if index % 2 else part for index, part in enumerate(parts)]
     return name(command).startswith(b"Z") and numbers(ours) == numbers(theirs)
+
+
+@difference("The ends of a score range are plain numbers", "redis7",
+            why="7.0 takes leading blanks and hexadecimal; 8 and 9 refuse them.")
+def plain_bounds(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return ours == Reply("-", b"ERR min or max is not a float") and any(
+        re.match(rb"\(?\s|.*[xX]", word) for word in command[2:])

@@ -42,6 +42,7 @@ FEATURES: dict[str, list[bytes]] = {
     "MSETEX": [b"MSETEX", b"1", b"probe", b"v"],
     "DIGEST": [b"DIGEST", b"probe"],
     "ZRANK WITHSCORE": [b"ZRANK", b"probe", b"m", b"WITHSCORE"],
+    "HGETDEL": [b"HGETDEL", b"probe", b"FIELDS", b"1", b"f"],
     "BITOP DIFF": [b"BITOP", b"DIFF", b"probe", b"a", b"b"],
 }
 
@@ -267,7 +268,9 @@ class Judge:
         if name == b"KEYS":
             return sorted(ours.value) == sorted(theirs.value)
         if name in (b"HGETALL", b"HKEYS", b"HVALS"):
-            return in_any_order(name, ours) == in_any_order(name, theirs)
+            return in_any_order(command, ours) == in_any_order(command, theirs)
+        if name == b"HSCAN":
+            return in_any_order(command, ours.value[1]) == in_any_order(command, theirs.value[1])
         if name == b"HRANDFIELD":
             return ours.kind == "$" or len(ours.value) == len(theirs.value)
         if name == b"SCAN":
@@ -283,10 +286,11 @@ class Judge:
             [word.upper() for word in command[:2]] == [b"CLIENT", b"ID"])
 
 
-def in_any_order(name: bytes, reply: Reply) -> list:
-    """The elements of a hash, sorted: single ones, or the pairs of HGETALL."""
+def in_any_order(command: list[bytes], reply: Reply) -> list:
+    """The elements of a hash, sorted: single ones, or fields with their values."""
     flat = list(reply.value)
-    return sorted(zip(flat[::2], flat[1::2]) if name == b"HGETALL" and reply.kind == "*" else flat)
+    is_single = command[0].upper() in (b"HKEYS", b"HVALS") or b"NOVALUES" in command
+    return sorted(flat if is_single or reply.kind == "%" else zip(flat[::2], flat[1::2]))
 
 
 def pairs(command: list[bytes], reply: Reply) -> list:

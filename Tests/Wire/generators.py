@@ -472,6 +472,28 @@ def hrandfield(rng):
     return [b"HRANDFIELD", key(rng), *rng.choice([[], [count], [count], [count, b"WITHVALUES"], [count, b"FOO"]])]
 
 
+@command("hashes", 2)
+def hscan(rng):
+    """One step that gives all; of other cursors the error forms."""
+    cursor = b"0" if rng.random() < 0.9 else rng.choice([b"abc", b"18446744073709551616", b"1x"])
+    return [b"HSCAN", key(rng), cursor, *some(
+        rng, 0.3, [b"MATCH", rng.choice([b"*", b"f[0-3]", b"*1", b"m?", b""])],
+        [b"COUNT", rng.choice([b"0", b"-1", b"abc"])] if rng.random() < 0.2 else [],
+        [b"FOO"] if rng.random() < 0.05 else []), b"COUNT", b"100000"]
+
+
+@command("hashes", needs="HGETDEL")
+def hscan_novalues(rng):
+    return [b"HSCAN", key(rng), b"0", b"NOVALUES", b"COUNT", b"100000"]
+
+
+@command("hashes", 2, needs="HGETDEL")
+def hgetdel(rng):
+    names = fields(rng)
+    count = b"%d" % len(names) if rng.random() < 0.9 else integer(rng)
+    return [b"HGETDEL", key(rng), b"FIELDS" if rng.random() < 0.95 else b"FIELD", count, *names]
+
+
 # Generic
 
 

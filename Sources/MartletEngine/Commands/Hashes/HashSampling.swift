@@ -1,4 +1,4 @@
-//  HRANDFIELD: fields by chance.
+//  HRANDFIELD, HSCAN: some fields, by chance or bit by bit.
 
 import MartletBase
 
@@ -9,7 +9,16 @@ extension CommandGroup {
             summary: "Returns one or more random fields from a hash.",
             complexity: "O(N) where N is the number of fields returned", arity: .atLeast(2),
             keys: [.one(at: 1, [.readOnly, .access])], access: .read, acl: [.hash],
-            tips: ["nondeterministic_output"], run: randomField)
+            tips: ["nondeterministic_output"], run: randomField),
+        Command(
+            "HSCAN", since: "2.8.0", group: .hash,
+            syntax: "key cursor [MATCH pattern] [COUNT count] [NOVALUES]",
+            summary: "Iterates over fields and values of a hash.",
+            complexity: "O(1) for every call. O(N) for a complete iteration, including enough "
+                + "command calls for the cursor to return back to 0. N is the number of elements "
+                + "inside the collection.",
+            arity: .atLeast(3), keys: [.one(at: 1, [.readOnly, .access])], access: .read,
+            acl: [.hash], tips: ["nondeterministic_output"], run: hscan),
     ]
 }
 
@@ -82,4 +91,31 @@ private func element(
     if withValues && call.reply.isRESP3 { call.reply.array(2) }
     call.reply.bulk(field)
     if withValues { call.reply.bulk(value) }
+}
+
+private func hscan(_ call: inout Call) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    let cursor = try scanCursor(&call.arguments)
+    let hash = try call.keyspace.readHash(key)
+    if hash.isEmpty {
+        // Without a look at the options, as Redis.
+        call.reply.array(2)
+        call.reply.bulk(unsignedDecimal: 0)
+        call.reply.array(0)
+        return .none
+    }
+    let options = try CollectionScanOptions(reading: &call.arguments, takesNoValues: true)
+    try call.replyScan { reply in
+        var elements = 0
+        let next = hash.scan(from: cursor, count: options.count) { field, value in
+            if !options.wants(field) { return }
+            reply.bulk(field)
+            elements += 1
+            if options.omitsValues { return }
+            reply.bulk(value)
+            elements += 1
+        }
+        return (next, elements)
+    }
+    return .none
 }

@@ -1,4 +1,4 @@
-//  HSET, HMSET, HSETNX, HDEL: put fields into a hash and take them out.
+//  HSET, HMSET, HSETNX, HDEL, HGETDEL: put fields into a hash and take them out.
 
 import MartletBase
 
@@ -32,6 +32,13 @@ extension CommandGroup {
             complexity: "O(N) where N is the number of fields to be removed.", arity: .atLeast(3),
             keys: [.one(at: 1, [.readWrite, .delete])], access: .write, traits: .fast,
             acl: [.hash], run: hdel),
+        Command(
+            "HGETDEL", since: "8.0.0", group: .hash,
+            syntax: "key FIELDS numfields field [field ...]",
+            summary: "Returns the value of a field and deletes it from the hash.",
+            complexity: "O(N) where N is the number of specified fields", arity: .atLeast(5),
+            keys: [.one(at: 1, [.readWrite, .access, .delete])], access: .write, traits: .fast,
+            acl: [.hash], run: hgetdel),
     ]
 }
 
@@ -107,9 +114,38 @@ private func hdel(_ call: inout Call) throws(CommandError) -> Effect {
         if hash.remove(try call.arguments.next()) { count += 1 }
     }
     call.reply.integer(count)
+    return removed(count, key, hash, &call)
+}
+
+/// The effect of taking `count` fields out of a hash, whose key may have gone with them.
+private func removed(
+    _ count: Int, _ key: Key, _ hash: HashValue, _ call: inout Call
+) -> Effect {
     if count == 0 { return .none }
     if !hash.isEmpty { return .changed(.hdel, count: count) }
     call.keyspace.record(.hdel, key, count: count)
     call.keyspace.record(.del, key, count: 0)
     return .recorded
+}
+
+private func hgetdel(_ call: inout Call) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    var hash = try call.keyspace.hash(key)
+    if !call.arguments.skip("fields") {
+        throw .invalid("Mandatory argument FIELDS is missing or not at the right position")
+    }
+    let fields = try call.arguments.integer(
+        .invalid("Number of fields must be a positive integer"))
+    if fields < 1 { throw .invalid("Number of fields must be a positive integer") }
+    if fields != Int64(call.arguments.remaining) {
+        throw .invalid("The `numfields` parameter must match the number of arguments")
+    }
+    var count = 0
+    call.reply.array(call.arguments.remaining)
+    while !call.arguments.isAtEnd {
+        let field = try call.arguments.next()
+        if let value = hash.value(of: field) { call.reply.bulk(value) } else { call.reply.null() }
+        if hash.remove(field) { count += 1 }
+    }
+    return removed(count, key, hash, &call)
 }

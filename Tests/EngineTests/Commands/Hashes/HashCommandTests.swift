@@ -68,6 +68,55 @@ struct HashCommandTests {
             """)
     }
 
+    @Test func `HGETDEL returns what it takes`() {
+        expectTranscript(
+            """
+            > HSET h a 1 b 2 c 3              < (integer) 3
+            > HGETDEL h FIELDS 2 a nosuch     < ["1", (nil)]
+            > HGETDEL h FIELDS 1 b c
+                < (error) ERR The `numfields` parameter must match the number of arguments
+            > HGETDEL h FIELDS 0 b
+                < (error) ERR Number of fields must be a positive integer
+            > HGETDEL h FIELD 1 b
+                < (error) ERR Mandatory argument FIELDS is missing or not at the right position
+            > HGETDEL h fields 3 b c b        < ["2", "3", (nil)]
+            > EXISTS h                        < (integer) 0
+            > HGETDEL h FIELDS 1 b            < [(nil)]
+            """)
+    }
+
+    @Test func `HSCAN gives all, with values or without`() {
+        expectTranscript(
+            """
+            > HSET h a 1 b 2 ab 3             < (integer) 3
+            > HSCAN h 0                       < ["0", ["a", "1", "b", "2", "ab", "3"]]
+            > HSCAN h 0 NOVALUES COUNT 1      < ["0", ["a", "b", "ab"]]
+            > HSCAN h 0 MATCH a*              < ["0", ["a", "1", "ab", "3"]]
+            > HSCAN nosuch 0                  < ["0", []]
+            > HSCAN h x                       < (error) ERR invalid cursor
+            > HSCAN h 0 COUNT 0               < (error) ERR syntax error
+            """)
+        let client = CommandHarness().client()
+        for index in 0..<2_000 { client.run("HSET", "h", "f\(index)", "\(index)") }
+        var cursor = "0"
+        var met: Set<String> = []
+        var steps = 0
+        repeat {
+            guard
+                case .array(let parts) = client.run("HSCAN", "h", cursor, "COUNT", "50", "NOVALUES"),
+                case .bulk(let next) = parts[0], case .array(let fields) = parts[1]
+            else {
+                Issue.record("a cursor and fields")
+                return
+            }
+            cursor = String(decoding: next, as: UTF8.self)
+            for field in fields { met.insert(field.description) }
+            steps += 1
+        } while cursor != "0"
+        #expect(met.count == 2_000)
+        #expect(steps > 20)
+    }
+
     @Test func `replies are maps and pairs in RESP3`() {
         let server = CommandHarness()
         let client = server.client(isRESP3: true)

@@ -130,6 +130,12 @@ def keys_of_a_command_alone(command: Command, ours: Reply, theirs: Reply) -> boo
             and ours.is_error and theirs.is_error)
 
 
+@difference("What is wrong with the arguments of HGETDEL", "valkey9",
+            why="Redis names the word or number that is wrong, as Martlet does; Valkey has texts of its own.")
+def hgetdel_arguments(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"HGETDEL" and ours.is_error and theirs.is_error
+
+
 @difference("LCS of long strings", *ALL,
             why="The table of an LCS may take 256 MB, as any command's memory (reliability: CVE-2021-29477); "
                 "the others let it take 512 MB.")

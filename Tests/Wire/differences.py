@@ -72,6 +72,8 @@ AVOIDED = [
             lambda command, in_multi: in_multi and name(command) in (b"ZRANK", b"ZREVRANK") and len(command) > 3),
     Avoided("redis8", "Redis 8.2 sometimes loses the reply of a failing AUTH inside a pipeline or MULTI.",
             lambda command, in_multi: name(command) == b"AUTH" or b"AUTH" in command),
+    Avoided("redis7", "7.0 takes the smallest integer as a count or rank and overflows; later ones refuse it.",
+            lambda command, in_multi: name(command) in (b"LREM", b"LPOS") and b"-9223372036854775808" in command),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "
             "refuse that command and go on.",
             lambda command, in_multi: in_multi and name(command) in (b"MULTI", b"WATCH")),
@@ -109,6 +111,12 @@ def scan_cursor(command: Command, ours: Reply, theirs: Reply) -> bool:
             why="8.x and 9.x count the key's size towards the limit of embstr; Martlet keeps 44 bytes.")
 def embedded_strings(command: Command, ours: Reply, theirs: Reply) -> bool:
     return name(command) == b"OBJECT" and {ours.value, theirs.value} == {b"embstr", b"raw"}
+
+
+@difference("a short list is a listpack", "redis7",
+            why="7.0 keeps every list as a quicklist and says so; later ones name the form of short lists.")
+def short_lists(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"OBJECT" and ours.value == b"listpack" and theirs.value == b"quicklist"
 
 
 @difference("OBJECT REFCOUNT of a small integer", "redis7", "redis8", "valkey9",

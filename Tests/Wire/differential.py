@@ -47,7 +47,15 @@ FEATURES: dict[str, list[bytes]] = {
 }
 
 # What is asked of every key when states are compared.
-INSPECTION = [[b"TYPE"], [b"GET"], [b"OBJECT", b"ENCODING"], [b"PEXPIRETIME"], [b"HGETALL"]]
+KEY = b"<key>"
+INSPECTION = [[b"TYPE", KEY], [b"GET", KEY], [b"OBJECT", b"ENCODING", KEY], [b"PEXPIRETIME", KEY],
+              [b"HGETALL", KEY], [b"LRANGE", KEY, b"0", b"-1"]]
+
+
+def about(name: bytes) -> list[list[bytes]]:
+    """`INSPECTION` of one key."""
+    return [[name if part is KEY else part for part in command] for command in INSPECTION]
+
 
 GONE = Reply("!", b"connection closed")
 
@@ -192,7 +200,7 @@ class Peer:
         for database in range(DATABASES):
             inspector.ok("SELECT", database)
             names = [name.value for name in self.scan_on(inspector, []).value]
-            replies = inspector.pipeline([*command, name] for name in names for command in INSPECTION)
+            replies = inspector.pipeline(command for name in names for command in about(name))
             for index, name in enumerate(names):
                 result[database, name] = replies[index * len(INSPECTION):][: len(INSPECTION)]
             # A key that SCAN did not return would escape.
@@ -410,7 +418,7 @@ class Duel:
         for database, name in sorted(mine.keys() | right.keys()):
             ours, theirs = mine.get((database, name)), right.get((database, name))
             if ours == theirs or ours and theirs and all(
-                    judge.same([*command, name], a, b) for command, a, b in zip(INSPECTION, ours, theirs)):
+                    judge.same(command, a, b) for command, a, b in zip(about(name), ours, theirs)):
                 continue
             what = f"state of {render_command([name])} in database {database}"
             return Failure(index, what, describe(ours), describe(theirs))

@@ -611,6 +611,90 @@ def whole(rng):
         [b"SWAPDB", database(rng), database(rng)]])
 
 
+# Lists
+
+
+ELEMENTS = [b"a", b"b", b"c", b"0", b"-1", b"12345678", b"a" * 70, b"b" * 1100]
+
+
+def element(rng: random.Random) -> bytes:
+    return rng.choice(ELEMENTS) if rng.random() < 0.8 else value(rng)
+
+
+def elements(rng: random.Random) -> Arguments:
+    return [element(rng) for _ in range(rng.randint(1, 4 if rng.random() < 0.9 else 60))]
+
+
+def place(rng: random.Random) -> bytes:
+    """An index or a count: mostly one that means something."""
+    return b"%d" % rng.randint(-8, 12) if rng.random() < 0.9 else integer(rng)
+
+
+def end(rng: random.Random) -> bytes:
+    return rng.choice([b"LEFT", b"RIGHT", b"left", b"Right", b"UP"] if rng.random() < 0.2 else [b"LEFT", b"RIGHT"])
+
+
+@command("lists", 6)
+def push(rng):
+    return [rng.choice([b"LPUSH", b"RPUSH"]), key(rng), *elements(rng)]
+
+
+@command("lists", 2)
+def push_existing(rng):
+    return [rng.choice([b"LPUSHX", b"RPUSHX"]), key(rng), *elements(rng)]
+
+
+@command("lists", 3)
+def pop(rng):
+    return [rng.choice([b"LPOP", b"RPOP"]), key(rng), *([place(rng)] if rng.random() < 0.4 else [])]
+
+
+@command("lists", 2)
+def list_read(rng):
+    return rng.choice([[b"LLEN", key(rng)], [b"LINDEX", key(rng), place(rng)],
+                       [b"LRANGE", key(rng), place(rng), place(rng)], [b"LRANGE", key(rng), b"0", b"-1"]])
+
+
+@command("lists", 2)
+def lpos(rng):
+    return [b"LPOS", key(rng), element(rng), *some(rng, 0.4, [b"RANK", place(rng)], [b"COUNT", place(rng)],
+                                                   [b"MAXLEN", place(rng)], [b"RANK"], [b"COUNT", b"0"])]
+
+
+@command("lists", 2)
+def lset(rng):
+    return [b"LSET", key(rng), place(rng), element(rng)]
+
+
+@command("lists", 2)
+def linsert(rng):
+    return [b"LINSERT", key(rng), rng.choice([b"BEFORE", b"AFTER", b"after", b"AT"]), element(rng), element(rng)]
+
+
+@command("lists", 2)
+def lrem(rng):
+    return [b"LREM", key(rng), place(rng), element(rng)]
+
+
+@command("lists")
+def ltrim(rng):
+    return [b"LTRIM", key(rng), place(rng), place(rng)]
+
+
+@command("lists", 3)
+def lmove(rng):
+    if rng.random() < 0.4:
+        return [b"RPOPLPUSH", key(rng), key(rng)]
+    return [b"LMOVE", key(rng), key(rng), end(rng), end(rng)]
+
+
+@command("lists", 2)
+def lmpop(rng):
+    names = keys(rng)
+    count = b"%d" % len(names) if rng.random() < 0.9 else place(rng)
+    return [b"LMPOP", count, *names, end(rng), *some(rng, 0.4, [b"COUNT", place(rng)], [b"COUNT"])]
+
+
 # Transactions: the fuzzer ends a MULTI more eagerly than it begins one (see `differential.Script`).
 
 

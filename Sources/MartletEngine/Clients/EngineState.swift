@@ -52,6 +52,8 @@ package final class EngineSettings: Sendable {
     package let usesLFU = Atomic<Bool>(false)
     package let activeExpireEffort = Atomic<Int>(1)
     package let activeExpire = Atomic<Bool>(true)
+    /// `list-max-listpack-size`.
+    package let listSize = Atomic<Int>(-2)
     /// `zset-max-listpack-entries` and `-value`.
     package let sortedSets = PackedLimitSetting(
         PackedLimits(entriesMax: 128, elementBytesMax: 64))

@@ -55,6 +55,14 @@ struct Structure {
         kind = .hash
     }
 
+    /// The same for a list.
+    init(_ list: consuming List) {
+        let root = UnsafeMutablePointer<List>.allocate(capacity: 1)
+        unsafe root.initialize(to: list)
+        unsafe address = UnsafeMutableRawPointer(root)
+        kind = .list
+    }
+
     fileprivate init(_ address: UnsafeMutableRawPointer, _ kind: ValueKind) {
         unsafe self.address = address
         self.kind = kind
@@ -70,34 +78,44 @@ struct Structure {
         unsafe address.assumingMemoryBound(to: FieldTable.self)
     }
 
+    @inline(__always)
+    var list: UnsafeMutablePointer<List> {
+        unsafe address.assumingMemoryBound(to: List.self)
+    }
+
     /// All its memory.
     var bytes: Int {
         switch kind {
+        case .list: unsafe list.pointee.bytes
         case .sortedSet: unsafe sortedSet.pointee.bytes
         case .hash: unsafe hash.pointee.bytes
-        case .string, .list, .set, .stream: preconditionFailure("no such structure")
+        case .string, .set, .stream: preconditionFailure("no such structure")
         }
     }
 
     /// A structure with the same contents.
     func copy(hashKey: HashKey) -> Structure {
         switch kind {
+        case .list: unsafe Structure(list.pointee.copy())
         case .sortedSet: unsafe Structure(sortedSet.pointee.copy(hashKey: hashKey))
         case .hash: unsafe Structure(hash.pointee.copy(hashKey: hashKey))
-        case .string, .list, .set, .stream: preconditionFailure("no such structure")
+        case .string, .set, .stream: preconditionFailure("no such structure")
         }
     }
 
     /// Frees it; any thread may. Complexity: O(nodes).
     func free() {
         switch kind {
+        case .list:
+            unsafe list.deinitialize(count: 1)
+            unsafe list.deallocate()
         case .sortedSet:
             unsafe sortedSet.deinitialize(count: 1)
             unsafe sortedSet.deallocate()
         case .hash:
             unsafe hash.deinitialize(count: 1)
             unsafe hash.deallocate()
-        case .string, .list, .set, .stream: preconditionFailure("no such structure")
+        case .string, .set, .stream: preconditionFailure("no such structure")
         }
     }
 }
@@ -137,9 +155,10 @@ extension Entry {
     /// Mixes the members of a collection into a digest, as DEBUG DIGEST of Redis does.
     func mixMembers(into digest: inout DataDigest) {
         switch kind {
+        case .list: mixList(into: &digest)
         case .sortedSet: mixSortedSet(into: &digest)
         case .hash: mixHash(into: &digest)
-        case .string, .list, .set, .stream: break
+        case .string, .set, .stream: break
         }
     }
 }

@@ -24,6 +24,14 @@ package enum KeyEvent: UInt8 {
     case moveTo
     case expired
     case evicted
+    case lpush
+    case rpush
+    case lpop
+    case rpop
+    case linsert
+    case lset
+    case lrem
+    case ltrim
     case zadd
     case zincr
     case zrem

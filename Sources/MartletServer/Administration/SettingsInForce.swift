@@ -24,7 +24,7 @@ extension ServerContext {
 
         configuration.onChange(
             of: "proto-max-bulk-len", "maxmemory", "maxmemory-clients", "active-expire-effort",
-            "zset-max-listpack-entries", "zset-max-listpack-value"
+            "list-max-listpack-size", "zset-max-listpack-entries", "zset-max-listpack-value"
         ) { _, after in
             context.applyLimits(after, systemBytes: systemBytes)
         }
@@ -82,6 +82,7 @@ extension ServerContext {
         state.settings.bulkBytesMax.store(
             min(settings.bulkBytesMax, Limits.bulkBytesMax), ordering: .relaxed)
         state.settings.activeExpireEffort.store(settings.activeExpireEffort, ordering: .relaxed)
+        state.settings.listSize.store(settings.listSize, ordering: .relaxed)
         state.settings.sortedSets.set(settings.sortedSetLimits)
         state.settings.hashes.set(settings.hashLimits)
         clientMemory.bytesMax.store(

@@ -273,9 +273,10 @@ private let encodings: [Directive] = [
         initial: .integer(64)),
     .init(
         "list-max-listpack-size", alias: "list-max-ziplist-size",
-        kind: .integer(Int(Int32.min)...intMax), initial: .integer(-2),
-        standing: .awaiting("lists")),
-    .init("list-compress-depth", kind: count, initial: .integer(0), standing: .awaiting("lists")),
+        kind: .integer(Int(Int32.min)...intMax), initial: .integer(-2)),
+    .init(
+        "list-compress-depth", kind: count, initial: .integer(0),
+        standing: .withoutEffect("lists are not compressed")),
     .init(
         "stream-node-max-bytes", kind: bytes, initial: .integer(4096),
         standing: .awaiting("streams")),

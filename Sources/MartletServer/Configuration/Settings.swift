@@ -74,6 +74,7 @@ package struct Settings: Sendable, Equatable {
     /// Up to where collections are called small.
     package let sortedSetLimits: PackedLimits
     package let hashLimits: PackedLimits
+    package let listSize: Int
 
     // Latency. A negative threshold records nothing.
     package let slowLogMicroseconds: Int
@@ -148,6 +149,7 @@ package struct Settings: Sendable, Equatable {
         memoryBytesMax = values.integer("maxmemory")
         clientMemory = values.share("maxmemory-clients")
         activeExpireEffort = values.integer("active-expire-effort")
+        listSize = values.integer("list-max-listpack-size")
         sortedSetLimits = PackedLimits(
             entriesMax: values.integer("zset-max-listpack-entries"),
             elementBytesMax: values.integer("zset-max-listpack-value"))

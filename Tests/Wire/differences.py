@@ -72,6 +72,10 @@ AVOIDED = [
             lambda command, in_multi: in_multi and name(command) in (b"ZRANK", b"ZREVRANK") and len(command) > 3),
     Avoided("redis8", "Redis 8.2 sometimes loses the reply of a failing AUTH inside a pipeline or MULTI.",
             lambda command, in_multi: name(command) == b"AUTH" or b"AUTH" in command),
+    *(Avoided(oracle, "LSET takes the low 32 bits of an index there: 4294967295 is the last element.",
+              lambda command, in_multi: name(command) == b"LSET" and len(command) == 4
+              and re.fullmatch(rb"-?\d{10,}", command[2]) is not None)
+      for oracle in ("redis8", "valkey9")),
     Avoided("redis7", "7.0 takes the smallest integer as a count or rank and overflows; later ones refuse it.",
             lambda command, in_multi: name(command) in (b"LREM", b"LPOS") and b"-9223372036854775808" in command),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "

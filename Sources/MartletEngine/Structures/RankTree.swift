@@ -259,12 +259,44 @@ struct RankTree: ~Copyable {
             let removed = removeRun(root, level: height, from: ranks.lowerBound, atMost: left)
             left -= removed
             count -= removed
-            while height > 0 && root.count == 1 {
-                let old = root
-                root = old.child(0)
-                height -= 1
-                freeNode(old, level: height + 1)
-            }
+            collapse()
+        }
+    }
+
+    /// Takes out the entry of a member that is there, in one descent.
+    mutating func remove(
+        _ score: Double, _ handle: MemberHandle, _ member: ByteView, _ store: borrowing MemberStore
+    ) {
+        remove(handle, .entry(score, member), from: root, level: height, store)
+        count -= 1
+        collapse()
+    }
+
+    private mutating func remove(
+        _ handle: MemberHandle, _ exact: RankBound, from node: RankNode, level: Int,
+        _ store: borrowing MemberStore
+    ) {
+        let below = node.countBelow(exact, store)
+        let isHere = below < node.count && node.handle(below) == handle
+        if level == 0 {
+            precondition(isHere, "a member that is there")
+            node.closeLeaf(below, by: 1)
+            return
+        }
+        // The entry itself may be the first below a child.
+        let index = isHere ? below : max(0, below - 1)
+        remove(handle, exact, from: node.child(index), level: level - 1, store)
+        node.setCount(index, node.count(index) - 1)
+        repair(node, index, level: level)
+    }
+
+    /// Lets a root's only child take its place.
+    private mutating func collapse() {
+        while height > 0 && root.count == 1 {
+            let old = root
+            root = old.child(0)
+            height -= 1
+            freeNode(old, level: height + 1)
         }
     }
 

@@ -230,8 +230,7 @@ struct SortedSet: ~Copyable {
         let old = score(handle)
         let placement = rule.decide(old: old, given: given)
         if case .moved(let new) = placement {
-            let rank = order.rank(of: .entry(old, member), table.store)
-            order.remove(rank..<(rank + 1))
+            order.remove(old, handle, member, table.store)
             order.insert(new, handle, member, table.store)
             new.withView { table.setValue(handle, $0) }
         }
@@ -250,8 +249,7 @@ struct SortedSet: ~Copyable {
     mutating func remove(_ member: ByteView) -> Bool {
         let hash = table.hash(member)
         guard let handle = table.find(member, hash: hash) else { return false }
-        let rank = order.rank(of: .entry(score(handle), member), table.store)
-        order.remove(rank..<(rank + 1))
+        order.remove(score(handle), handle, member, table.store)
         table.remove(handle, hash: hash)
         settle()
         return true

@@ -148,7 +148,7 @@ extension Executor {
     }
 
     /// Whether a command, or for EXEC one that is queued, may use more memory.
-    private func needsMemory(_ command: Command) -> Bool {
+    private mutating func needsMemory(_ command: Command) -> Bool {
         if command.traits.contains(.growsMemory) { return true }
         guard unsafe command.number == call.commands.execNumber,
             let transaction = unsafe call.session.pointee.transaction
@@ -159,7 +159,7 @@ extension Executor {
     }
 
     /// Memory is weighed ten times a second; what was freed since then counts at once.
-    private func isMemoryFull() -> Bool {
+    private mutating func isMemoryFull() -> Bool {
         unsafe call.state.weighMemory.call()
         return unsafe call.state.conditions.contains(.memoryFull)
     }
@@ -190,7 +190,7 @@ extension Executor {
         return false
     }
 
-    private func leaveLine() {
+    private mutating func leaveLine() {
         if unsafe !call.session.pointee.gate.contains(.waitsInLine) { return }
         unsafe call.session.pointee.gate.remove(.waitsInLine)
         unsafe call.state.leaveLine(call.session)
@@ -198,13 +198,13 @@ extension Executor {
 
     /// What keeps a command from running although it was admitted: a KILL or PAUSE that came before
     /// its locks were taken. The caller holds them.
-    func heldUp(_ command: Command) -> FollowUp? {
+    mutating func heldUp(_ command: Command) -> FollowUp? {
         if unsafe call.session.pointee.record.isKilled { return .close }
         return mustWait(command) ? .park : nil
     }
 
     /// CLIENT PAUSE holds the command back, or a shutdown does.
-    private func mustWait(_ command: Command) -> Bool {
+    private mutating func mustWait(_ command: Command) -> Bool {
         let conditions = unsafe call.state.conditions
         if command.traits.contains(.evenWhilePaused) { return false }
         if conditions.contains(.pausedAll) { return true }
@@ -230,7 +230,7 @@ extension Executor {
     }
 
     /// A request has ended: CLIENT REPLY SKIP counts for the one that follows it.
-    private func endReplyMode() {
+    private mutating func endReplyMode() {
         let session = unsafe call.session
         if unsafe session.pointee.gate.isDisjoint(with: [.skipNextReply, .skipArmed]) { return }
         let isArmed = unsafe session.pointee.gate.contains(.skipArmed)
@@ -241,20 +241,20 @@ extension Executor {
     // MARK: What others are shown
 
     /// What MONITOR may show of a request.
-    func shownArguments(_ command: Command) -> [[UInt8]] {
+    mutating func shownArguments(_ command: Command) -> [[UInt8]] {
         command.shown(call.arguments, countMax: .max, bytesMax: .max)
     }
 
     /// Whether somebody monitors and may see this command. Administration shows the keys of the
     /// house: Redis keeps it from MONITOR too.
-    func isMonitored(_ command: Command) -> Bool {
+    mutating func isMonitored(_ command: Command) -> Bool {
         unsafe call.state.conditions.contains(.monitored)
             && command.traits.isDisjoint(with: [.skipMonitor, .admin])
     }
 
     /// Shows the current request to the monitors. Its shards are held still, so that the order of
     /// lines is the order of execution.
-    func feedMonitors(_ command: Command) {
+    mutating func feedMonitors(_ command: Command) {
         unsafe call.state.monitorFeed.call(
             MonitorLine(
                 database: call.keyspace.database, record: call.session.pointee.record,

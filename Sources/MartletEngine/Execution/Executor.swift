@@ -149,7 +149,10 @@ package struct Executor: ~Copyable {
     }
 
     /// Wall clock of this iteration.
-    package var nowMilliseconds: Int64 { call.keyspace.nowMilliseconds }
+    package var nowMilliseconds: Int64 {
+        // Mutating, as whatever the hot path calls: to lend `self` for reading copies all of it.
+        mutating get { call.keyspace.nowMilliseconds }
+    }
 
     mutating func refreshTime() {
         let now = clock.wallMilliseconds()
@@ -376,7 +379,7 @@ package struct Executor: ~Copyable {
     /// It runs a few commands ahead of the item's execution: all at once, the fetches of a batch would
     /// wait for each other, and the first would not be there in time.
     @inline(__always)
-    private func prefetchEntry(_ index: Int, _ count: Int) {
+    private mutating func prefetchEntry(_ index: Int, _ count: Int) {
         if index >= count { return }
         let item = unsafe batch + index
         guard let group = unsafe item.pointee.group else { return }
@@ -389,7 +392,7 @@ package struct Executor: ~Copyable {
 
     /// The third stage, for keys that found no room in their home group.
     @inline(__always)
-    private func prefetchOverflowed(_ index: Int, _ count: Int) {
+    private mutating func prefetchOverflowed(_ index: Int, _ count: Int) {
         if index >= count { return }
         if let group = unsafe batch[index].group {
             _ = unsafe Table.prefetchEntry(group, hash: batch[index].hash)
@@ -397,7 +400,7 @@ package struct Executor: ~Copyable {
     }
 
     @inline(never)
-    private func prefetchNextGroup(_ hash: UInt64) -> UnsafeRawPointer? {
+    private mutating func prefetchNextGroup(_ hash: UInt64) -> UnsafeRawPointer? {
         guard
             let directory = unsafe keyspace.pointee.directoryHint(
                 shard: keyspace.pointee.shardIndex(hash), database: call.keyspace.database)
@@ -408,7 +411,7 @@ package struct Executor: ~Copyable {
     // MARK: One request
 
     @inline(__always)
-    private func arguments(_ item: BatchItem) -> Arguments {
+    private mutating func arguments(_ item: BatchItem) -> Arguments {
         unsafe Arguments(
             store.views + item.firstArgument, count: item.argumentCount,
             firstKeyIndex: item.firstKey, firstKeyHash: item.hash,
@@ -547,7 +550,7 @@ package struct Executor: ~Copyable {
         return true
     }
 
-    func plan(_ command: Command, _ arguments: Arguments) -> LockPlan {
+    mutating func plan(_ command: Command, _ arguments: Arguments) -> LockPlan {
         switch unsafe rows[command.number].shape {
         case .none, .walks: return .nothing
         case .all: return .all

@@ -53,7 +53,7 @@ extension Executor {
 
     /// Notes a request of a batch that took `requestBytes` and was answered with `replyBytes`, if
     /// one of both is large.
-    func noteSizes(
+    mutating func noteSizes(
         _ command: Command, _ arguments: Arguments, requestBytes: Int, replyBytes: Int
     ) {
         let settings = unsafe call.state.settings
@@ -75,7 +75,7 @@ extension Executor {
         return min(request < 0 ? Int.max : request, reply < 0 ? Int.max : reply)
     }
 
-    private func note(_ reason: NotedCommand.Reason, _ command: Command, _ arguments: Arguments) {
+    private mutating func note(_ reason: NotedCommand.Reason, _ command: Command, _ arguments: Arguments) {
         if command.traits.contains(.skipSlowlog) { return }
         let settings = unsafe call.state.settings
         unsafe call.state.notedCommand.call(

@@ -91,7 +91,7 @@ extension Executor {
         return finish(exec.number)
     }
 
-    private func arguments(
+    private mutating func arguments(
         _ queued: Transaction.Queued, _ views: UnsafeMutableBufferPointer<ByteView>
     ) -> Arguments {
         guard let base = views.baseAddress else {
@@ -103,7 +103,7 @@ extension Executor {
     }
 
     /// The shards of all queued commands and of all watched keys.
-    private func plan(
+    private mutating func plan(
         _ transaction: Transaction, _ views: UnsafeMutableBufferPointer<ByteView>
     ) -> LockPlan {
         var set = ShardSet()
@@ -122,7 +122,7 @@ extension Executor {
     }
 
     /// A watched key was written, or was alive at WATCH and is past its deadline now.
-    private func isTouched() -> Bool {
+    private mutating func isTouched() -> Bool {
         guard let watch = unsafe call.session.pointee.watch else { return false }
         if watch.isTouched { return true }
         for key in watch.keys {

@@ -75,7 +75,9 @@ extension Executor {
         return min(request < 0 ? Int.max : request, reply < 0 ? Int.max : reply)
     }
 
-    private mutating func note(_ reason: NotedCommand.Reason, _ command: Command, _ arguments: Arguments) {
+    private mutating func note(
+        _ reason: NotedCommand.Reason, _ command: Command, _ arguments: Arguments
+    ) {
         if command.traits.contains(.skipSlowlog) { return }
         let settings = unsafe call.state.settings
         unsafe call.state.notedCommand.call(

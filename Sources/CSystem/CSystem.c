@@ -87,6 +87,28 @@ int martlet_long_double_add(void *a16, const void *b16) {
     return isfinite(a) ? 1 : 0;
 }
 
+int martlet_long_double_subtract(void *a16, const void *b16) {
+    long double a, b;
+    memcpy(&a, a16, sizeof(a));
+    memcpy(&b, b16, sizeof(b));
+    a -= b;
+    memcpy(a16, &a, sizeof(a));
+    return isfinite(a) ? 1 : 0;
+}
+
+int martlet_long_double_less(const void *a16, const void *b16) {
+    long double a, b;
+    memcpy(&a, a16, sizeof(a));
+    memcpy(&b, b16, sizeof(b));
+    return a < b ? 1 : 0;
+}
+
+double martlet_long_double_to_double(const void *value16) {
+    long double value;
+    memcpy(&value, value16, sizeof(value));
+    return (double)value;
+}
+
 void martlet_long_double_from_double(double value, void *result16) {
     long double wide = value;
     memcpy(result16, &wide, sizeof(wide));

@@ -459,6 +459,39 @@ package struct LongDouble: Sendable {
         return isFinite ? sum : nil
     }
 
+    /// The difference, or nil when it is infinite or not a number.
+    package func subtracting(_ other: LongDouble) -> LongDouble? {
+        var difference = self
+        let isFinite = unsafe withUnsafeMutableBytes(of: &difference.storage) { left in
+            unsafe withUnsafeBytes(of: other.storage) { right in
+                guard let left = left.baseAddress, let right = right.baseAddress else {
+                    return false
+                }
+                return unsafe martlet_long_double_subtract(left, right) != 0
+            }
+        }
+        return isFinite ? difference : nil
+    }
+
+    package static func < (left: LongDouble, right: LongDouble) -> Bool {
+        unsafe withUnsafeBytes(of: left.storage) { left in
+            unsafe withUnsafeBytes(of: right.storage) { right in
+                guard let left = left.baseAddress, let right = right.baseAddress else {
+                    return false
+                }
+                return unsafe martlet_long_double_less(left, right) != 0
+            }
+        }
+    }
+
+    /// The nearest double; infinite when there is none.
+    package var double: Double {
+        unsafe withUnsafeBytes(of: storage) { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            return unsafe martlet_long_double_to_double(base)
+        }
+    }
+
     /// Writes the decimal form to `buffer`; 0 when it does not fit.
     fileprivate func format(_ buffer: UnsafeMutableBufferPointer<CChar>) -> Int {
         unsafe withUnsafeBytes(of: storage) { bytes in

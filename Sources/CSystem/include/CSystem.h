@@ -154,6 +154,12 @@ int martlet_under_thread_sanitizer(void);
 int martlet_long_double_parse(const char *_Nonnull text, size_t length, void *_Nonnull result16);
 // Adds *b to *a, both long doubles of 16 bytes; 0 when the sum is not finite.
 int martlet_long_double_add(void *_Nonnull a16, const void *_Nonnull b16);
+// The same for *a less *b.
+int martlet_long_double_subtract(void *_Nonnull a16, const void *_Nonnull b16);
+// Whether *a is less than *b.
+int martlet_long_double_less(const void *_Nonnull a16, const void *_Nonnull b16);
+// The nearest double; infinite when there is none.
+double martlet_long_double_to_double(const void *_Nonnull value16);
 void martlet_long_double_from_double(double value, void *_Nonnull result16);
 void martlet_long_double_from_integer(int64_t value, void *_Nonnull result16);
 // Writes the number with 17 decimals and no trailing zeros to `buffer`; returns its length, or 0

@@ -152,14 +152,19 @@ private struct IncrementOptions {
         }
         if onlyWithoutExpiry && option == nil { throw .syntax }
     }
+
+    /// What becomes of the key's expiry once the new value is set.
+    func expiry(at deadline: Int64?, hadExpiry: Bool) -> ExpiryChange {
+        if persists { return .clear }
+        guard let deadline, !(onlyWithoutExpiry && hadExpiry) else { return .keep }
+        return .at(deadline)
+    }
 }
 
 private func incrementBounded(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
     let options = try IncrementOptions(reading: &call)
-    if options.float != nil {
-        throw .invalid("INCREX BYFLOAT is not available yet")
-    }
+    if let increment = options.float { return try incrementFloat(&call, key, increment, options) }
     let lower = try integerBound(options.lower, .min)
     let upper = try integerBound(options.upper, .max)
     if lower > upper { throw .invalid("LBOUND can't be greater than UBOUND") }
@@ -189,10 +194,8 @@ private func incrementBounded(_ call: inout Call) throws(CommandError) -> Effect
     }
     let (applied, isHuge) = new.subtractingReportingOverflow(old)
     if isHuge { throw .overflow }
-    var expiry = ExpiryChange.keep
-    if options.persists { expiry = .clear }
-    if let deadline, !(options.onlyWithoutExpiry && hadExpiry) { expiry = .at(deadline) }
-    try call.keyspace.setInteger(key, new, expiry: expiry)
+    try call.keyspace.setInteger(
+        key, new, expiry: options.expiry(at: deadline, hadExpiry: hadExpiry))
     call.reply.array(2)
     call.reply.integer(new)
     call.reply.integer(applied)
@@ -203,4 +206,72 @@ private func integerBound(_ text: ByteView?, _ other: Int64) throws(CommandError
     guard let text else { return other }
     guard let value = text.parseInteger() else { throw .notInteger }
     return value
+}
+
+/// INCREX BYFLOAT: computed and written as INCRBYFLOAT does.
+private func incrementFloat(
+    _ call: inout Call, _ key: Key, _ increment: LongDouble, _ options: IncrementOptions
+) throws(CommandError) -> Effect {
+    let lower = try floatBound(options.lower)
+    let upper = try floatBound(options.upper)
+    if let lower, let upper, upper < lower {
+        throw .invalid("LBOUND can't be greater than UBOUND")
+    }
+    let deadline = try options.option?.deadline(&call)
+
+    var old = LongDouble(Int64(0))
+    var hadExpiry = false
+    if let entry = call.keyspace.find(key) {
+        guard let value = LongDouble(parsing: try call.keyspace.string(of: entry)) else {
+            throw .notFloat
+        }
+        old = value
+        hadExpiry = entry.expiryMilliseconds != nil
+    }
+    guard var new = old.adding(increment) else { throw .notFinite }
+    var applied = increment
+    let crossed: LongDouble? =
+        if let lower, new < lower { lower } else if let upper, upper < new { upper } else { nil }
+    if let crossed {
+        guard options.saturates else {
+            replyFloats(&call, old, LongDouble(Int64(0)))
+            return .none
+        }
+        // An infinite bound can be crossed by nothing but an LBOUND of inf, or a UBOUND of -inf.
+        guard let difference = crossed.subtracting(old) else { throw .notFinite }
+        new = crossed
+        applied = difference
+    }
+    var text = ByteBuffer()
+    text.append(longDouble: new)
+    try call.keyspace.setString(
+        key, text.view, expiry: options.expiry(at: deadline, hadExpiry: hadExpiry), asText: true)
+    replyFloats(&call, new, applied)
+    return .changed(.incrbyfloat)
+}
+
+/// The value and the increment: doubles in RESP3, and in RESP2 the digits that GET shows.
+private func replyFloats(_ call: inout Call, _ value: LongDouble, _ applied: LongDouble) {
+    call.reply.array(2)
+    for number in [value, applied] {
+        if call.reply.isRESP3 {
+            call.reply.double(number.double)
+        } else {
+            var text = ByteBuffer()
+            text.append(longDouble: number)
+            call.reply.bulk(text.view)
+        }
+    }
+}
+
+private func floatBound(_ text: ByteView?) throws(CommandError) -> LongDouble? {
+    guard let text else { return nil }
+    guard let value = LongDouble(parsing: text) else { throw .notFloat }
+    return value
+}
+
+extension CommandError {
+    fileprivate static var notFinite: CommandError {
+        .invalid("increment would produce NaN or Infinity")
+    }
 }

@@ -69,6 +69,9 @@ fuzz: build
 	@Tests/install-tools
 	.venv/bin/python Tests/Wire/differential.py --commands $(COMMANDS) --seed $(SEED) --oracle all
 	.venv/bin/python Tests/Wire/mutation.py --frames 1000000 --seed $(SEED)
+	MARTLET_FUZZ_FRAMES=1000000 $(if $(filter-out 0,$(SEED)),MARTLET_TEST_SEED=$(SEED)) \
+	    ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --disable-xctest --filter RequestFuzzTests \
+	    --sanitize=address --scratch-path .build-asan
 
 soak: build
 	@Tests/install-tools

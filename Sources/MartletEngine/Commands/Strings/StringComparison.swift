@@ -61,6 +61,10 @@ private struct Match {
 private func longestCommonSubsequence(_ call: inout Call) throws(CommandError) -> Effect {
     let firstKey = try call.arguments.key()
     let secondKey = try call.arguments.key()
+    // The keys come before the options, as in Redis.
+    guard let first = try commonString(firstKey, &call),
+        let second = try commonString(secondKey, &call)
+    else { throw .invalid("The specified keys must contain string values") }
     var onlyLength = false
     var wantsMatches = false
     var countMin: Int64 = 0
@@ -81,10 +85,6 @@ private func longestCommonSubsequence(_ call: inout Call) throws(CommandError) -
     if onlyLength && wantsMatches {
         throw .invalid("If you want both the length and indexes, please just use IDX.")
     }
-    guard let first = try commonString(firstKey, &call),
-        let second = try commonString(secondKey, &call)
-    else { throw .invalid("The specified keys must contain string values") }
-
     let (cells, isHuge) = (first.count + 1).multipliedReportingOverflow(by: second.count + 1)
     if isHuge || cells > Limits.replyBytesMax / MemoryLayout<UInt32>.stride {
         throw .invalid("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")

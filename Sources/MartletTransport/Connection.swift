@@ -43,6 +43,8 @@ struct Connection: ~Copyable {
         static let unregistered = Flags(rawValue: 1 << 10)
         static let isUnixSocket = Flags(rawValue: 1 << 11)
         static let isLoopback = Flags(rawValue: 1 << 12)
+        /// Has a reply in the loop's output that goes out before anything in `pending`.
+        static let holdsReply = Flags(rawValue: 1 << 13)
 
         /// Any of these keeps the loop from reading.
         static let unreadable: Flags = [.paused, .closesAfterFlush, .doomed]

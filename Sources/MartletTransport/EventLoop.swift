@@ -248,6 +248,7 @@ package final class EventLoop: @unchecked Sendable {
             }
             index += 1
         }
+        sendHeldReplies()
 
         // A second time for those that flushed and are now to be closed.
         if unsafe state.pointee.queueHead != nil { workOffQueue(handler) }
@@ -338,8 +339,9 @@ enum EventTag {
 struct LoopState: ~Copyable {
     var table = ConnectionTable()
 
-    /// Replies of the call in progress. Empty between calls.
+    /// Held replies, then those of the call in progress. Empty between iterations.
     var output = ByteBuffer(capacity: TransportLimits.sharedOutputBytes)
+    var held = HeldReplies()
 
     /// The connection whose `received` is running.
     var served: UnsafeMutablePointer<Connection>?

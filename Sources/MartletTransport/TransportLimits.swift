@@ -29,6 +29,11 @@ enum TransportLimits {
     static let tailReadBytesMin = 16 << 10
     static let tailReadBytesMax = 1 << 20
 
+    /// So many replies, and so many bytes of them, are held until those of the other connections that
+    /// are ready have been made.
+    static let heldRepliesMax = 32
+    static let heldBytesMax = 16 << 10
+
     /// Events fetched by one wait.
     static let eventsMax = 256
 

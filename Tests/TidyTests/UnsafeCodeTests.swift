@@ -56,6 +56,7 @@ struct UnsafeCodeTests {
         "Sources/MartletTransport/ConnectionReference.swift",
         "Sources/MartletTransport/ConnectionServing.swift",
         "Sources/MartletTransport/EventLoop.swift",
+        "Sources/MartletTransport/HeldReplies.swift",
         "Sources/MartletTransport/Listener.swift",
         "Sources/MartletTransport/LoopCounters.swift",
         "Sources/MartletTransport/Mailbox.swift",

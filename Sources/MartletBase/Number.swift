@@ -140,6 +140,23 @@ package func writeDecimal(_ value: UInt64, digits: Int, to address: UnsafeMutabl
     }
 }
 
+extension Int64 {
+    /// Lends the number's decimal form for the length of `body`.
+    @inlinable @inline(__always)
+    package func withDecimal<R, E: Error>(_ body: (ByteView) throws(E) -> R) throws(E) -> R {
+        // Twenty characters at most.
+        var room: (UInt64, UInt64, UInt64) = (0, 0, 0)
+        let digits = decimalDigitCount(magnitude)
+        return try unsafe withUnsafeMutableBytes(of: &room) { (room) throws(E) -> R in
+            guard let base = room.baseAddress else { return try body(ByteView()) }
+            unsafe base.storeBytes(of: 0x2D, as: UInt8.self)
+            let sign = self < 0 ? 1 : 0
+            unsafe writeDecimal(magnitude, digits: digits, to: base + sign)
+            return unsafe try body(ByteView(base, count: sign + digits))
+        }
+    }
+}
+
 extension ByteBuffer {
     /// Appends the integer in decimal.
     @inlinable @inline(__always)

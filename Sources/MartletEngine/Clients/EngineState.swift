@@ -60,6 +60,11 @@ package final class EngineSettings: Sendable {
     /// `hash-max-listpack-entries` and `-value`.
     package let hashes = PackedLimitSetting(
         PackedLimits(entriesMax: 512, elementBytesMax: 64))
+    /// `set-max-listpack-entries` and `-value`.
+    package let sets = PackedLimitSetting(
+        PackedLimits(entriesMax: 128, elementBytesMax: 64))
+    /// `set-max-intset-entries`.
+    package let integerSetMax = Atomic<Int>(512)
     package init() {}
 }
 

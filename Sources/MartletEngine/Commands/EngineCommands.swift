@@ -27,6 +27,8 @@ package enum EngineCommands {
             .listPush,
             .listRead,
             .listWrite,
+            .setRead,
+            .setWrite,
             .sortedSetAdd,
             .sortedSetOperations,
             .sortedSetRange,

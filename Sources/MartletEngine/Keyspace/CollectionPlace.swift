@@ -73,7 +73,7 @@ struct CollectionPlace {
 
     /// Makes a structure the key's value; what it had is freed, its deadline stays.
     mutating func adopt(_ structure: Structure) throws(CommandError) {
-        let flags = (entry?.header.bits ?? 0) & EntryHeader.isModifiedBit
+        let flags = (entry?.header.bits ?? 0) & EntryHeader.collectionBits
         let made = unsafe partition.pointee.setStructure(
             structure, for: key, at: slot, expiry: .keep, access: access, epoch: epoch,
             nowMilliseconds: nowMilliseconds)
@@ -98,6 +98,16 @@ struct CollectionPlace {
     func markBeyondLimits() {
         guard let entry, !entry.header.isModified else { return }
         entry.header.bits |= EntryHeader.isModifiedBit
+    }
+
+    /// Says whether the collection, a set, is known to hold integers alone.
+    func setHoldsIntegers(_ holds: Bool) {
+        guard let entry else { return }
+        if holds {
+            entry.header.bits |= EntryHeader.holdsIntegersBit
+        } else {
+            entry.header.bits &= ~EntryHeader.holdsIntegersBit
+        }
     }
 
     /// Removes the key.

@@ -55,6 +55,14 @@ struct Structure {
         kind = .hash
     }
 
+    /// The same for a set.
+    init(_ set: consuming MemberSet) {
+        let root = UnsafeMutablePointer<MemberSet>.allocate(capacity: 1)
+        unsafe root.initialize(to: set)
+        unsafe address = UnsafeMutableRawPointer(root)
+        kind = .set
+    }
+
     /// The same for a list.
     init(_ list: consuming List) {
         let root = UnsafeMutablePointer<List>.allocate(capacity: 1)
@@ -79,6 +87,11 @@ struct Structure {
     }
 
     @inline(__always)
+    var set: UnsafeMutablePointer<MemberSet> {
+        unsafe address.assumingMemoryBound(to: MemberSet.self)
+    }
+
+    @inline(__always)
     var list: UnsafeMutablePointer<List> {
         unsafe address.assumingMemoryBound(to: List.self)
     }
@@ -89,7 +102,8 @@ struct Structure {
         case .list: unsafe list.pointee.bytes
         case .sortedSet: unsafe sortedSet.pointee.bytes
         case .hash: unsafe hash.pointee.bytes
-        case .string, .set, .stream: preconditionFailure("no such structure")
+        case .set: unsafe set.pointee.bytes
+        case .string, .stream: preconditionFailure("no such structure")
         }
     }
 
@@ -99,7 +113,8 @@ struct Structure {
         case .list: unsafe Structure(list.pointee.copy())
         case .sortedSet: unsafe Structure(sortedSet.pointee.copy(hashKey: hashKey))
         case .hash: unsafe Structure(hash.pointee.copy(hashKey: hashKey))
-        case .string, .set, .stream: preconditionFailure("no such structure")
+        case .set: unsafe Structure(set.pointee.copy(hashKey: hashKey))
+        case .string, .stream: preconditionFailure("no such structure")
         }
     }
 
@@ -115,7 +130,10 @@ struct Structure {
         case .hash:
             unsafe hash.deinitialize(count: 1)
             unsafe hash.deallocate()
-        case .string, .set, .stream: preconditionFailure("no such structure")
+        case .set:
+            unsafe set.deinitialize(count: 1)
+            unsafe set.deallocate()
+        case .string, .stream: preconditionFailure("no such structure")
         }
     }
 }
@@ -145,7 +163,8 @@ extension Entry {
         switch kind {
         case .sortedSet: header.isModified ? "skiplist" : "listpack"
         case .hash: header.isModified ? "hashtable" : "listpack"
-        case .set: header.isModified ? "hashtable" : "listpack"
+        case .set:
+            header.isModified ? "hashtable" : header.holdsIntegers ? "intset" : "listpack"
         case .list: header.isModified ? "quicklist" : "listpack"
         case .stream: "stream"
         case .string: "raw"
@@ -158,7 +177,8 @@ extension Entry {
         case .list: mixList(into: &digest)
         case .sortedSet: mixSortedSet(into: &digest)
         case .hash: mixHash(into: &digest)
-        case .string, .set, .stream: break
+        case .set: mixSet(into: &digest)
+        case .string, .stream: break
         }
     }
 }
@@ -199,7 +219,7 @@ extension Partition {
         ) { new in
             unsafe memcpy(new.valueAddress, entry.valueAddress, min(old, bytes))
         }
-        moved?.header.bits |= header.bits & EntryHeader.isModifiedBit
+        moved?.header.bits |= header.bits & EntryHeader.collectionBits
         return moved
     }
 
@@ -224,7 +244,7 @@ extension Partition {
                 unsafe memcpy(new.valueAddress, entry.valueAddress, start)
                 unsafe memcpy(new.valueAddress + start, entry.valueAddress + end, old - end)
             }
-            moved?.header.bits |= header.bits & EntryHeader.isModifiedBit
+            moved?.header.bits |= header.bits & EntryHeader.collectionBits
         }
         if moved != nil { return }
         let base = unsafe entry.valueAddress
@@ -327,6 +347,6 @@ extension KeyAccess {
             }
         }
         guard let made else { throw .outOfMemory }
-        made.header.bits |= entry.header.bits & EntryHeader.isModifiedBit
+        made.header.bits |= entry.header.bits & EntryHeader.collectionBits
     }
 }

@@ -48,6 +48,12 @@ package enum KeyEvent: UInt8 {
     case hincrby
     case hincrbyfloat
     case hdel
+    case sadd
+    case srem
+    case spop
+    case sunionstore
+    case sinterstore
+    case sdiffstore
 }
 
 /// What one command changed.

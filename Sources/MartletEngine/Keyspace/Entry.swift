@@ -68,11 +68,16 @@ struct EntryHeader {
     /// The value was once changed in place; OBJECT ENCODING says `raw` for it, as Redis does. Of a
     /// collection: it was once beyond what Redis keeps in a small form, and never goes back.
     static let isModifiedBit: UInt64 = 1 << 10
+    /// Of a set that is not modified: all its members are, and were, integers.
+    static let holdsIntegersBit: UInt64 = 1 << 11
+    /// What stays when a collection's entry is made anew.
+    static let collectionBits = isModifiedBit | holdsIntegersBit
     static let accessMask: UInt64 = 0xFF_FFFF << 24
 
     @inline(__always) var hasExpiry: Bool { bits & Self.hasExpiryBit != 0 }
     @inline(__always) var isWide: Bool { bits & Self.isWideBit != 0 }
     @inline(__always) var isModified: Bool { bits & Self.isModifiedBit != 0 }
+    @inline(__always) var holdsIntegers: Bool { bits & Self.holdsIntegersBit != 0 }
     @inline(__always) var kindBits: UInt8 { UInt8(truncatingIfNeeded: bits & 15) }
     @inline(__always) var encodingBits: UInt8 { UInt8(truncatingIfNeeded: (bits >> 4) & 15) }
 

@@ -258,13 +258,11 @@ private let encodings: [Directive] = [
         "hash-max-listpack-value", alias: "hash-max-ziplist-value", kind: bytes,
         initial: .integer(64)),
     .init(
-        "set-max-intset-entries", kind: longCount, initial: .integer(512),
-        standing: .awaiting("sets")),
+        "set-max-intset-entries", kind: longCount, initial: .integer(512)),
     .init(
-        "set-max-listpack-entries", kind: longCount, initial: .integer(128),
-        standing: .awaiting("sets")),
+        "set-max-listpack-entries", kind: longCount, initial: .integer(128)),
     .init(
-        "set-max-listpack-value", kind: bytes, initial: .integer(64), standing: .awaiting("sets")),
+        "set-max-listpack-value", kind: bytes, initial: .integer(64)),
     .init(
         "zset-max-listpack-entries", alias: "zset-max-ziplist-entries", kind: longCount,
         initial: .integer(128)),

@@ -74,6 +74,7 @@ package struct Settings: Sendable, Equatable {
     /// Up to where collections are called small.
     package let sortedSetLimits: PackedLimits
     package let hashLimits: PackedLimits
+    package let setLimits: SetLimits
     package let listSize: Int
 
     // Latency. A negative threshold records nothing.
@@ -156,6 +157,11 @@ package struct Settings: Sendable, Equatable {
         hashLimits = PackedLimits(
             entriesMax: values.integer("hash-max-listpack-entries"),
             elementBytesMax: values.integer("hash-max-listpack-value"))
+        setLimits = SetLimits(
+            integersMax: values.integer("set-max-intset-entries"),
+            packed: PackedLimits(
+                entriesMax: values.integer("set-max-listpack-entries"),
+                elementBytesMax: values.integer("set-max-listpack-value")))
 
         slowLogMicroseconds = values.integer("slowlog-log-slower-than")
         slowLogEntriesMax = values.integer("slowlog-max-len")

@@ -46,6 +46,16 @@ final class CommandHarness {
     /// Changes to the data so far: `rdb_changes_since_last_save` counts the same.
     var changes: Int { Int(state.statistics[0][.changes]) }
 
+    /// Checks the invariants of all keys of database 0, what they cost included.
+    func checkPartitions() {
+        for index in unsafe 0..<state.keyspace.pointee.shardCount {
+            let shard = unsafe state.keyspace.pointee.shard(index)
+            if let partition = unsafe shard.pointee.partition(0) {
+                unsafe partition.pointee.checkInvariants()
+            }
+        }
+    }
+
     /// What the loop does between its events: reclaims keys past their deadline.
     func reclaimExpired() {
         executor.iterationBegan()
@@ -117,6 +127,12 @@ final class HarnessClient {
     /// Sends one command and returns its reply; nil when there is none.
     @discardableResult
     func run(_ arguments: String...) -> Reply? {
+        run(arguments.map { Array($0.utf8) })
+    }
+
+    /// The same with text.
+    @discardableResult
+    func run(_ arguments: [String]) -> Reply? {
         run(arguments.map { Array($0.utf8) })
     }
 

@@ -65,22 +65,3 @@ private func hincrbyfloat(_ call: inout Call) throws(CommandError) -> Effect {
     call.reply.bulk(text.view)
     return .changed(.hincrbyfloat)
 }
-
-extension Int64 {
-    /// Lends the number's decimal form.
-    @inline(__always)
-    fileprivate func withDecimal(
-        _ body: (ByteView) throws(CommandError) -> Void
-    ) throws(CommandError) {
-        // Twenty characters at most.
-        var room: (UInt64, UInt64, UInt64) = (0, 0, 0)
-        let digits = decimalDigitCount(magnitude)
-        try unsafe withUnsafeMutableBytes(of: &room) { (room) throws(CommandError) in
-            guard let base = room.baseAddress else { return }
-            unsafe base.storeBytes(of: UInt8(ascii: "-"), as: UInt8.self)
-            let sign = self < 0 ? 1 : 0
-            unsafe writeDecimal(magnitude, digits: digits, to: base + sign)
-            unsafe try body(ByteView(base, count: sign + digits))
-        }
-    }
-}

@@ -62,7 +62,7 @@ AVOIDED = [
                   len(command) > 5 or len(command) == 5 and command[2].upper() != b"AUTH"))
       for oracle in ALL),
     *(Avoided(oracle, "A reply of thousands of millions of elements takes the oracle's memory and time.",
-              lambda command, in_multi: name(command) == b"HRANDFIELD" and len(command) > 2
+              lambda command, in_multi: name(command) in (b"HRANDFIELD", b"SRANDMEMBER") and len(command) > 2
               and re.fullmatch(rb"-\d{4,}", command[2]) is not None
               and command[2] != b"-9223372036854775808")
       for oracle in ALL),
@@ -121,6 +121,13 @@ def embedded_strings(command: Command, ours: Reply, theirs: Reply) -> bool:
             why="7.0 keeps every list as a quicklist and says so; later ones name the form of short lists.")
 def short_lists(command: Command, ours: Reply, theirs: Reply) -> bool:
     return name(command) == b"OBJECT" and ours.value == b"listpack" and theirs.value == b"quicklist"
+
+
+@difference("small sets by their newer names", "redis7",
+            why="7.0 knows no listpack of members, and looks at no number of arguments when it makes a set.")
+def small_sets(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"OBJECT" and (ours.value, theirs.value) in (
+        (b"listpack", b"hashtable"), (b"hashtable", b"intset"))
 
 
 @difference("OBJECT REFCOUNT of a small integer", "redis7", "redis8", "valkey9",

@@ -49,7 +49,8 @@ FEATURES: dict[str, list[bytes]] = {
 # What is asked of every key when states are compared.
 KEY = b"<key>"
 INSPECTION = [[b"TYPE", KEY], [b"GET", KEY], [b"OBJECT", b"ENCODING", KEY], [b"PEXPIRETIME", KEY],
-              [b"HGETALL", KEY], [b"LRANGE", KEY, b"0", b"-1"]]
+              [b"HGETALL", KEY], [b"LRANGE", KEY, b"0", b"-1"], [b"SMEMBERS", KEY],
+              [b"ZRANGE", KEY, b"0", b"-1", b"WITHSCORES"]]
 
 
 def about(name: bytes) -> list[list[bytes]]:
@@ -277,9 +278,11 @@ class Judge:
             return sorted(ours.value) == sorted(theirs.value)
         if name in (b"HGETALL", b"HKEYS", b"HVALS"):
             return in_any_order(command, ours) == in_any_order(command, theirs)
-        if name == b"HSCAN":
+        if name in (b"SMEMBERS", b"SUNION", b"SINTER", b"SDIFF", b"SPOP"):
+            return ours.kind in "*~" and sorted(ours.value) == sorted(theirs.value)
+        if name in (b"HSCAN", b"SSCAN"):
             return in_any_order(command, ours.value[1]) == in_any_order(command, theirs.value[1])
-        if name == b"HRANDFIELD":
+        if name in (b"HRANDFIELD", b"SRANDMEMBER"):
             return ours.kind == "$" or len(ours.value) == len(theirs.value)
         if name == b"SCAN":
             cursors = ours.value[0].value, theirs.value[0].value
@@ -295,9 +298,9 @@ class Judge:
 
 
 def in_any_order(command: list[bytes], reply: Reply) -> list:
-    """The elements of a hash, sorted: single ones, or fields with their values."""
+    """The elements of a hash or set, sorted: single ones, or fields with their values."""
     flat = list(reply.value)
-    is_single = command[0].upper() in (b"HKEYS", b"HVALS") or b"NOVALUES" in command
+    is_single = command[0].upper() in (b"HKEYS", b"HVALS", b"SSCAN") or b"NOVALUES" in command
     return sorted(flat if is_single or reply.kind == "%" else zip(flat[::2], flat[1::2]))
 
 

@@ -494,6 +494,103 @@ def hgetdel(rng):
     return [b"HGETDEL", key(rng), b"FIELDS" if rng.random() < 0.95 else b"FIELD", count, *names]
 
 
+# Sets
+
+
+def member(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.5:
+        return b"%d" % rng.randint(-6, 12)
+    return b"m%d" % rng.randrange(8) if roll < 0.9 else value(rng)
+
+
+def members(rng: random.Random, most: int = 4) -> Arguments:
+    if rng.random() < 0.4:  # Integers alone: another form.
+        return [b"%d" % rng.randint(-9, 30) for _ in range(rng.randint(1, most))]
+    return [member(rng) for _ in range(rng.randint(1, most))]
+
+
+@command("sets", 6)
+def sadd(rng):
+    return [b"SADD", key(rng), *members(rng, rng.choice([1, 1, 3, 12]))]
+
+
+@command("sets", 0.3)
+def sadd_many(rng):
+    """Past the limits of the small forms, ours and Redis'."""
+    prefix = rng.choice([b"", b"", b"m", b"-", b"1000", b"100000000"])
+    return [b"SADD", key(rng), *(b"%s%d" % (prefix, index)
+                                 for index in range(1, rng.choice([40, 127, 130, 300, 514, 600])))]
+
+
+@command("sets", 4)
+def srem(rng):
+    return [b"SREM", key(rng), *members(rng, 6)]
+
+
+@command("sets", 3)
+def sismember(rng):
+    return [b"SISMEMBER", key(rng), member(rng)] if rng.random() < 0.5 else [b"SMISMEMBER", key(rng), *members(rng)]
+
+
+@command("sets", 3)
+def smembers(rng):
+    return [rng.choice([b"SMEMBERS", b"SCARD"]), key(rng)]
+
+
+@command("sets", 3)
+def smove(rng):
+    return [b"SMOVE", key(rng), key(rng), member(rng)]
+
+
+@command("sets", 5)
+def set_operation(rng):
+    name = rng.choice([b"SUNION", b"SINTER", b"SDIFF"])
+    return [name + b"STORE", key(rng), *keys(rng)] if rng.random() < 0.5 else [name, *keys(rng)]
+
+
+@command("sets", 2)
+def sintercard(rng):
+    chosen = keys(rng, 3)
+    count = b"%d" % len(chosen) if rng.random() < 0.9 else integer(rng)
+    return [b"SINTERCARD", count, *chosen, *rng.choice(
+        [[], [], [b"LIMIT", b"%d" % rng.randint(0, 4)], [b"LIMIT", integer(rng)], [b"LIMIT"], [b"FOO", b"1"]])]
+
+
+@command("sets")
+def spop_all(rng):
+    # Enough for all of them: what fewer leave would be a matter of chance.
+    return [b"SPOP", key(rng), *rng.choice([[b"1000"], [b"0"], [b"-1"], [b"abc"], [b"1000", b"1"]])]
+
+
+@command("sets", 2)
+def srandmember(rng):
+    count = b"%d" % rng.randint(-20, 20) if rng.random() < 0.8 else rng.choice(
+        [b"9223372036854775807", b"-9223372036854775808", *NOT_INTEGERS])
+    return [b"SRANDMEMBER", key(rng), *rng.choice([[], [count], [count], [count, b"FOO"]])]
+
+
+@command("sets", 2)
+def sscan(rng):
+    """One step that gives all; of other cursors the error forms."""
+    cursor = b"0" if rng.random() < 0.9 else rng.choice([b"abc", b"18446744073709551616", b"1x"])
+    return [b"SSCAN", key(rng), cursor, *some(
+        rng, 0.3, [b"MATCH", rng.choice([b"*", b"m[0-3]", b"*1", b"1?", b""])],
+        [b"COUNT", rng.choice([b"0", b"-1", b"abc"])] if rng.random() < 0.2 else [],
+        [b"FOO"] if rng.random() < 0.05 else []), b"COUNT", b"100000"]
+
+
+@command("sets", 2)
+def set_as_scores(rng):
+    """Sets as sources of what computes with sorted sets; stored under other keys than these."""
+    name = rng.choice([b"ZUNION", b"ZINTER", b"ZDIFF"])
+    chosen = keys(rng, 3)
+    sources = [b"%d" % len(chosen), *chosen]
+    if rng.random() < 0.3:
+        return [name + b"STORE", key(rng), *sources]
+    return [name, *sources, b"WITHSCORES"]
+
+
 # Generic
 
 

@@ -1,8 +1,8 @@
 //  ZUNION, ZINTER, ZDIFF, what stores their results, ZINTERCARD: several sorted sets at once.
 //
 //  The result is built apart, in order, before anything is replied or written: a destination may be
-//  one of the sources. Intersections walk the smallest source. Sources of other types that have
-//  members count as sorted sets whose scores are 1; `ScoredSource` is the place for them.
+//  one of the sources. Intersections walk the smallest source. Sets count as sorted sets whose
+//  scores are 1.
 
 import MartletBase
 
@@ -107,8 +107,41 @@ private enum Aggregate {
 
 /// One input of an operation.
 private struct ScoredSource {
-    let set: SortedSetValue
+    private let members: Members
     var weight = 1.0
+
+    private enum Members {
+        case scored(SortedSetValue)
+        case plain(SetValue)
+    }
+
+    /// The sorted set or set of a key.
+    init(_ key: Key, _ keyspace: KeyAccess) throws(CommandError) {
+        members =
+            keyspace.find(key)?.kind == .set
+            ? .plain(try keyspace.readSet(key)) : .scored(try keyspace.readSortedSet(key))
+    }
+
+    var count: Int {
+        switch members {
+        case .scored(let set): set.count
+        case .plain(let set): set.count
+        }
+    }
+
+    func score(of member: ByteView) -> Double? {
+        switch members {
+        case .scored(let set): set.score(of: member)
+        case .plain(let set): set.contains(member) ? 1 : nil
+        }
+    }
+
+    func forEachMember(_ body: (ByteView, Double) -> Void) {
+        switch members {
+        case .scored(let set): set.forEachMember(body)
+        case .plain(let set): set.forEachMember { body($0, 1) }
+        }
+    }
 
     /// What a member with this score counts.
     func value(_ score: Double, _ aggregate: Aggregate) -> Double {
@@ -141,7 +174,7 @@ private struct OperationRequest {
         sources.reserveCapacity(Int(keyCount))
         for _ in 0..<keyCount {
             let key = try call.arguments.key()
-            sources.append(ScoredSource(set: try call.keyspace.readSortedSet(key)))
+            sources.append(try ScoredSource(key, call.keyspace))
         }
         try readOptions(&call.arguments, operation, stores: stores)
     }
@@ -184,7 +217,7 @@ private struct OperationRequest {
     }
 
     /// The sources from the smallest on.
-    private var ascending: [ScoredSource] { sources.sorted { $0.set.count < $1.set.count } }
+    private var ascending: [ScoredSource] { sources.sorted { $0.count < $1.count } }
 
     /// Calls `body` with each member of the intersection and its value; it returns false to stop.
     ///
@@ -193,11 +226,11 @@ private struct OperationRequest {
         let sources = ascending
         guard let smallest = sources.first else { return }
         var goesOn = true
-        smallest.set.forEachMember { member, score in
+        smallest.forEachMember { member, score in
             if !goesOn { return }
             var value = smallest.value(score, aggregate)
             for other in sources.dropFirst() {
-                guard let score = other.set.score(of: member) else { return }
+                guard let score = other.score(of: member) else { return }
                 // Not a number makes a sum 0, and neither least nor greatest: as Redis has it.
                 value = aggregate.combine(
                     value, aggregate == .count ? other.weight : other.weight * score)
@@ -210,7 +243,7 @@ private struct OperationRequest {
         switch operation {
         case .union:
             for source in ascending {
-                source.set.forEachMember { member, score in
+                source.forEachMember { member, score in
                     let value = source.value(score, aggregate)
                     let known = result.score(of: member)
                     result.add(member, known.map { aggregate.combine($0, value) } ?? value)
@@ -223,8 +256,8 @@ private struct OperationRequest {
             }
         case .difference:
             guard let first = sources.first else { return }
-            first.set.forEachMember { member, score in
-                for other in sources.dropFirst() where other.set.score(of: member) != nil {
+            first.forEachMember { member, score in
+                for other in sources.dropFirst() where other.score(of: member) != nil {
                     return
                 }
                 result.add(member, score)

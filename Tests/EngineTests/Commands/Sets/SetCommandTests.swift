@@ -64,6 +64,158 @@ struct SetCommandTests {
             """)
     }
 
+    @Test func `operations over several sets`() {
+        expectTranscript(
+            """
+            > SADD a 1 2 3 x                  < (integer) 4
+            > SADD b 2 x y                    < (integer) 3
+            > SADD ints 3 1 2                 < (integer) 3
+            > SINTER a b                      < ["2", "x"]
+            > SINTER a b nosuch               < []
+            > SINTER ints a                   < ["1", "2", "3"]
+            > SDIFF a b                       < ["1", "3"]
+            > SDIFF nosuch a                  < []
+            > SDIFF a a                       < []
+            > SUNION ints nosuch              < ["1", "2", "3"]
+            > SINTERCARD 2 a b                < (integer) 2
+            > SINTERCARD 2 a b LIMIT 1        < (integer) 1
+            > SINTERCARD 2 a b LIMIT 0        < (integer) 2
+            > SINTERCARD 2 a nosuch           < (integer) 0
+            > SINTERCARD 0 a
+                < (error) ERR numkeys should be greater than 0
+            > SINTERCARD 3 a b
+                < (error) ERR Number of keys can't be greater than number of args
+            > SINTERCARD 1 a LIMIT -1         < (error) ERR LIMIT can't be negative
+            > SINTERCARD 1 a LIMIT            < (error) ERR syntax error
+            > SUNIONSTORE d a b               < (integer) 5
+            > SCARD d                         < (integer) 5
+            > SINTERSTORE a a b               < (integer) 2
+            > SMEMBERS a                      < ["2", "x"]
+            > SDIFFSTORE ints ints a          < (integer) 2
+            > OBJECT ENCODING ints            < "intset"
+            > SET string v                    < OK
+            > SUNION a string
+                < (error) WRONGTYPE Operation against a key holding the wrong kind of value
+            > SINTER nosuch string
+                < (error) WRONGTYPE Operation against a key holding the wrong kind of value
+            > SUNIONSTORE string ints         < (integer) 2
+            > TYPE string                     < set
+            > SINTERSTORE string nosuch       < (integer) 0
+            > EXISTS string                   < (integer) 0
+            """)
+    }
+
+    @Test func `sets are sorted sets of score 1 to ZUNION and its like`() {
+        expectTranscript(
+            """
+            > SADD s a b                      < (integer) 2
+            > SADD ints 5 6                   < (integer) 2
+            > ZADD z 3 a 5 c                  < (integer) 2
+            > ZUNION 2 z s                    < ["b", "a", "c"]
+            > ZUNIONSTORE d 2 z s             < (integer) 3
+            > ZSCORE d a                      < "4"
+            > ZSCORE d b                      < "1"
+            > ZINTERSTORE d 2 s z WEIGHTS 10 1  < (integer) 1
+            > ZSCORE d a                      < "13"
+            > ZDIFF 2 s z                     < ["b"]
+            > ZINTERCARD 2 s z                < (integer) 1
+            > ZUNIONSTORE d 2 s s AGGREGATE COUNT  < (integer) 2
+            > ZSCORE d b                      < "2"
+            > ZUNIONSTORE d 2 ints z          < (integer) 4
+            > ZSCORE d 6                      < "1"
+            > ZSCORE s a
+                < (error) WRONGTYPE Operation against a key holding the wrong kind of value
+            """)
+    }
+
+    @Test func `SPOP and SRANDMEMBER choose among the members`() {
+        let client = CommandHarness().client()
+        let names: [(Int) -> String] = [{ "\($0)" }, { "m\($0)" }]
+        for name in names {
+            for count in [1, 5, 600] {
+                for wanted in [0, 1, 4, 5, 300, 599, 600, 1_000] {
+                    client.run("DEL", "s")
+                    client.run(["SADD", "s"] + (0..<count).map(name))
+                    guard
+                        case .array(let chosen) = client.run("SRANDMEMBER", "s", "\(wanted)"),
+                        case .array(let popped) = client.run("SPOP", "s", "\(wanted)")
+                    else {
+                        Issue.record("arrays")
+                        continue
+                    }
+                    #expect(chosen.count == min(wanted, count))
+                    #expect(Set(chosen.map(\.description)).count == chosen.count)
+                    #expect(popped.count == min(wanted, count))
+                    #expect(Set(popped.map(\.description)).count == popped.count)
+                    #expect(client.run("SCARD", "s") == .integer(Int64(count - popped.count)))
+                    for member in popped {
+                        guard case .bulk(let bytes) = member else { continue }
+                        #expect(
+                            client.run([Array("SISMEMBER".utf8), Array("s".utf8), bytes])
+                                == .integer(0))
+                    }
+                }
+            }
+            client.run("DEL", "s")
+            client.run(["SADD", "s"] + (0..<10).map(name))
+            guard case .array(let many) = client.run("SRANDMEMBER", "s", "-2000") else { return }
+            #expect(many.count == 2_000)
+            var met: [String: Int] = [:]
+            for member in many { met[member.description, default: 0] += 1 }
+            #expect(met.count == 10 && met.values.allSatisfy { $0 > 120 && $0 < 290 })
+        }
+        expectTranscript(
+            """
+            > SADD s a                        < (integer) 1
+            > SPOP s 0                        < []
+            > SPOP s                          < "a"
+            > EXISTS s                        < (integer) 0
+            > SPOP s                          < (nil)
+            > SPOP s 2                        < []
+            > SPOP s -1
+                < (error) ERR value is out of range, must be positive
+            > SPOP s 1 2                      < (error) ERR syntax error
+            > SRANDMEMBER s                   < (nil)
+            > SRANDMEMBER s 3                 < []
+            > SRANDMEMBER s x
+                < (error) ERR value is not an integer or out of range
+            > SRANDMEMBER s -9223372036854775808
+                < (error) ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807
+            """)
+    }
+
+    @Test func `SSCAN gives all`() {
+        expectTranscript(
+            """
+            > SADD s a b ab                   < (integer) 3
+            > SSCAN s 0                       < ["0", ["a", "b", "ab"]]
+            > SSCAN s 0 MATCH a*              < ["0", ["a", "ab"]]
+            > SSCAN s 0 NOVALUES
+                < (error) ERR NOVALUES option can only be used in HSCAN
+            > SSCAN nosuch 0 X                < ["0", []]
+            > SSCAN s x                       < (error) ERR invalid cursor
+            """)
+        let client = CommandHarness().client()
+        client.run(["SADD", "s"] + (0..<2_000).map { "m\($0)" })
+        var cursor = "0"
+        var met: Set<String> = []
+        var steps = 0
+        repeat {
+            guard
+                case .array(let parts) = client.run("SSCAN", "s", cursor, "COUNT", "50"),
+                case .bulk(let next) = parts[0], case .array(let members) = parts[1]
+            else {
+                Issue.record("a cursor and members")
+                return
+            }
+            cursor = String(decoding: next, as: UTF8.self)
+            for member in members { met.insert(member.description) }
+            steps += 1
+        } while cursor != "0"
+        #expect(met.count == 2_000)
+        #expect(steps > 20)
+    }
+
     @Test func `replies are sets in RESP3`() {
         let client = CommandHarness().client(isRESP3: true)
         client.send(Array("SADD s a\r\nSMEMBERS s\r\nSMEMBERS nosuch\r\nSMISMEMBER s a\r\n".utf8))
@@ -133,7 +285,7 @@ struct SetCommandTests {
             }
             let many = (0..<(1 + random.index(below: 200))).map { _ in one() }
             let command: [String] =
-                switch random.index(below: 14) {
+                switch random.index(below: 15) {
                 case 0...3: ["SADD", key, one(), one()]
                 case 4: ["SADD", key] + many
                 case 5: ["SREM", key, one(), one()]
@@ -143,6 +295,11 @@ struct SetCommandTests {
                 case 9: ["SCARD", key]
                 case 10: ["COPY", key, other, "REPLACE"]
                 case 11: ["SMOVE", key, other, one()]
+                case 12:
+                    [
+                        ["SUNIONSTORE", key, other, "s2"], ["SINTERSTORE", key, other, "s2"],
+                        ["SDIFFSTORE", key, other, "s2"], ["SINTERCARD", "2", key, other],
+                    ][step % 4]
                 default: [["DEL", key], ["EXPIRE", key, "100"], ["RENAME", key, "s1"]][step % 3]
                 }
             let replies = clients.map { $0.run(command) }

@@ -30,6 +30,8 @@ TOLERANCE = 0.03
 KEYS = 1000
 FEW, MANY = 2_000, 12_000
 VALUE = "v" * 64
+MEMBERS = 20_000
+TEN_FIELDS = [word for n in range(10) for word in ("field:%d" % n, "v" * 10)]
 
 
 def request(*words):
@@ -42,6 +44,22 @@ def request(*words):
 
 def key(number):
     return "key:%012d" % (number * 7919 % KEYS)
+
+
+def member(number):
+    return "member:%012d" % (number * 7919 % MEMBERS)
+
+
+def score(number):
+    return "%06d" % (number * 104_729 % 1_000_003)
+
+
+def limiter(number):
+    """A sliding window of about ten members under each of a hundred keys."""
+    key = "limiter:%012d" % (number * 7919 % 100)
+    now = str(1_000_000_001_000 + number)
+    return (request("ZREMRANGEBYSCORE", key, "0", str(1_000_000_000_000 + number))
+            + request("ZADD", key, now, now) + request("ZCARD", key) + request("EXPIRE", key, "60"))
 
 
 # Name: requests in one event, and the request number i.
@@ -57,7 +75,25 @@ WORKLOADS = {
     "mget10-p16": (16, lambda i: request("MGET", *[key(i + n) for n in range(10)])),
     "multi-p16": (16, lambda i: request("MULTI") + request("SET", key(i), VALUE) + request("EXEC")),
     "zadd-p16": (16, lambda i: request("ZADD", "zset", str(i * 7919 % 10007), key(i))),
+    "zmove-p16": (16, lambda i: request("ZADD", "large", score(i), member(i))),
+    "zrank-p16": (16, lambda i: request("ZRANK", "large", member(i))),
+    "zrange10-p16": (16, lambda i: request(
+        "ZRANGE", "large", str(i * 7919 % MEMBERS), str(i * 7919 % MEMBERS + 9))),
+    "limiter-p16": (16, lambda i: limiter(i)),
+    "hset-p16": (16, lambda i: request("HSET", "hash:%06d" % (i * 7919 % 100), *TEN_FIELDS)),
+    "hgetall10-p16": (16, lambda i: request("HGETALL", "hash:%06d" % (i * 7919 % 100))),
+    "lpush-rpop-p16": (16, lambda i: request("LPUSH", "list:%06d" % (i % 100), VALUE)
+                       + request("RPOP", "list:%06d" % (i % 100))),
 }
+
+# Name: the requests that come before, where a workload wants more than KEYS strings.
+PREPARED = dict.fromkeys(
+    ("zmove-p16", "zrank-p16", "zrange10-p16"),
+    lambda: b"".join(request("ZADD", "large", *(word for n in range(first, first + 100)
+                                                for word in (score(n * 13), member(n))))
+                     for first in range(0, MEMBERS, 100)))
+PREPARED["hgetall10-p16"] = lambda: b"".join(
+    request("HSET", "hash:%06d" % n, *TEN_FIELDS) for n in range(100))
 
 # Name: the request that makes key number i.
 STORED = {
@@ -118,6 +154,8 @@ def count_instructions(binary, name, requests):
     with tempfile.NamedTemporaryFile() as out:
         server = Server(binary, "valgrind", "--tool=callgrind", "--callgrind-out-file=" + out.name)
         server.exchange(b"".join(request("SET", "key:%012d" % n, VALUE) for n in range(KEYS)))
+        if name in PREPARED:
+            server.exchange(PREPARED[name]())
         sent = 0
         while sent < requests:
             server.exchange(b"".join(make(sent + n) for n in range(depth)))

@@ -35,11 +35,13 @@ struct CommandRow: ~Copyable {
     let isContainer: Bool
     let isReadOnly: Bool
     let endsBatch: Bool
+    /// Its key is most likely a collection, of which more than the first lines are worth fetching.
+    let isOfCollection: Bool
     let traits: Traits
 
     init(
         run: @escaping Handler, arity: Int32, firstKey: Int32, shape: KeyShape, isContainer: Bool,
-        isReadOnly: Bool, endsBatch: Bool, traits: Traits
+        isReadOnly: Bool, endsBatch: Bool, isOfCollection: Bool, traits: Traits
     ) {
         handler = run
         self.arity = arity
@@ -48,6 +50,7 @@ struct CommandRow: ~Copyable {
         self.isContainer = isContainer
         self.isReadOnly = isReadOnly
         self.endsBatch = endsBatch
+        self.isOfCollection = isOfCollection
         self.traits = traits
     }
 
@@ -131,11 +134,12 @@ package final class CommandTable: @unchecked Sendable {
             firstKey = command.keys[0].first
             if last == 0 { shape = .one }
         }
+        let collections: [DocumentationGroup] = [.sortedSet, .hash, .list, .set, .geo]
         return CommandRow(
             run: command.run, arity: Int32(command.arity.number), firstKey: Int32(firstKey),
             shape: shape, isContainer: !command.subcommands.isEmpty,
             isReadOnly: command.access == .read, endsBatch: command.traits.contains(.endsBatch),
-            traits: command.traits)
+            isOfCollection: collections.contains(command.group), traits: command.traits)
     }
 
     private func build(_ numbers: [Int]) {

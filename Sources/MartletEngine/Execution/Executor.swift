@@ -383,7 +383,10 @@ package struct Executor: ~Copyable {
         if index >= count { return }
         let item = unsafe batch + index
         guard let group = unsafe item.pointee.group else { return }
-        if unsafe Table.prefetchEntry(group, hash: item.pointee.hash) {
+        let row = unsafe rows + item.pointee.row
+        if unsafe Table.prefetchEntry(
+            group, hash: item.pointee.hash, isLong: row.pointee.isOfCollection)
+        {
             unsafe item.pointee.group = nil
         } else {
             unsafe item.pointee.group = prefetchNextGroup(item.pointee.hash)
@@ -395,7 +398,7 @@ package struct Executor: ~Copyable {
     private mutating func prefetchOverflowed(_ index: Int, _ count: Int) {
         if index >= count { return }
         if let group = unsafe batch[index].group {
-            _ = unsafe Table.prefetchEntry(group, hash: batch[index].hash)
+            _ = unsafe Table.prefetchEntry(group, hash: batch[index].hash, isLong: false)
         }
     }
 

@@ -22,6 +22,7 @@
 //  slabs'.
 
 import CSystem
+import Glibc
 import MartletBase
 
 /// Keys with a deadline, linked in order of time through their entries.
@@ -77,6 +78,40 @@ struct ExpiryIndex: ~Copyable {
         count -= 1
         deadlineSum = count == 0 ? 0 : deadlineSum - Double(entry.expiryMilliseconds ?? 0)
         unlink(entry, slabs)
+    }
+
+    /// Gives an entry another deadline. Complexity: O(1).
+    ///
+    /// One that belongs into the same slot stays where it is, and its neighbours, which are seldom
+    /// in a cache, are not touched: the rule with EXPIRE of a key in use. It may stand in an earlier
+    /// slot than its deadline says now (see *lead* above), never in a later one, so it is met in time.
+    mutating func move(_ entry: Entry, to deadline: Int64, _ slabs: borrowing Slabs) {
+        guard let old = entry.expiryMilliseconds else {
+            preconditionFailure("an entry in the expiry index has a deadline")
+        }
+        deadlineSum += Double(deadline) - Double(old)
+        let stays = slot(of: old) == slot(of: deadline)
+        if !stays { unlink(entry, slabs) }
+        unsafe entry.address.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
+        if !stays { link(entry, deadline, slabs) }
+    }
+
+    /// Lets an entry with the same deadline take another's place.
+    mutating func replace(_ old: Entry, with new: Entry, _ slabs: borrowing Slabs) {
+        guard let heads = unsafe heads else { return }
+        // Deadline and both links.
+        unsafe memcpy(new.address + 8, old.address + 8, 16)
+        let next = unsafe old.address.load(fromByteOffset: 16, as: UInt32.self)
+        let previous = unsafe old.address.load(fromByteOffset: 20, as: UInt32.self)
+        let handle = unsafe slabs.handle(new.address, bytes: new.allocationBytes)
+        if next != Self.noHandle {
+            unsafe slabs.object(next).storeBytes(of: handle, toByteOffset: 20, as: UInt32.self)
+        }
+        if previous >= Slabs.handleMax {
+            unsafe heads[Int(previous - Slabs.handleMax)] = handle
+        } else {
+            unsafe slabs.object(previous).storeBytes(of: handle, toByteOffset: 16, as: UInt32.self)
+        }
     }
 
     /// The next entry whose deadline is at or before `nowMilliseconds`, or nil when there is none
@@ -158,12 +193,18 @@ struct ExpiryIndex: ~Copyable {
         Int((time >> Int64(level * 6)) & 63)
     }
 
-    private func link(_ entry: Entry, _ deadline: Int64, _ slabs: borrowing Slabs) {
-        guard let heads = unsafe heads, let occupied = unsafe occupied else { return }
+    /// Where a deadline belongs as the cursor stands.
+    @inline(__always)
+    private func slot(of deadline: Int64) -> Int {
         let time = max(deadline.addingClamped(lead), cursor)
         let different = UInt64(bitPattern: time ^ cursor)
-        let level = different == 0 ? 0 : (63 - different.leadingZeroBitCount) / 6
-        let slot = level * 64 + digit(time, level)
+        let level = (63 &- (different | 1).leadingZeroBitCount) / 6
+        return level &* 64 &+ digit(time, level)
+    }
+
+    private func link(_ entry: Entry, _ deadline: Int64, _ slabs: borrowing Slabs) {
+        guard let heads = unsafe heads, let occupied = unsafe occupied else { return }
+        let slot = slot(of: deadline)
         let handle = unsafe slabs.handle(entry.address, bytes: entry.allocationBytes)
         let first = unsafe heads[slot]
         unsafe entry.address.storeBytes(of: first, toByteOffset: 16, as: UInt32.self)
@@ -173,7 +214,7 @@ struct ExpiryIndex: ~Copyable {
             unsafe slabs.object(first).storeBytes(of: handle, toByteOffset: 20, as: UInt32.self)
         }
         unsafe heads[slot] = handle
-        unsafe occupied[level] |= 1 << UInt64(slot & 63)
+        unsafe occupied[slot / 64] |= 1 << UInt64(slot & 63)
     }
 
     private func unlink(_ entry: Entry, _ slabs: borrowing Slabs) {

@@ -283,7 +283,18 @@ package struct KeyAccess {
 
     /// Sets or clears (nil) a key's deadline; false when the key is missing.
     package func setExpiry(_ key: Key, _ deadline: Int64?) throws(CommandError) -> Bool {
+        try setExpiry(key, deadline) { _ in true }
+    }
+
+    /// The same, if `admits` says so of the deadline that the key has. Counts as a use of it.
+    @inline(__always)
+    func setExpiry(
+        _ key: Key, _ deadline: Int64?, if admits: (Int64?) -> Bool
+    ) throws(CommandError) -> Bool {
         guard let found = unsafe slot(key, database) else { return false }
+        let entry = unsafe found.slot.entry
+        touch(entry)
+        guard admits(entry.expiryMilliseconds) else { return false }
         guard
             unsafe found.partition.pointee.setExpiry(
                 deadline, at: found.slot, nowMilliseconds: nowMilliseconds)

@@ -98,7 +98,7 @@ struct Partition: ~Copyable {
                         kept | UInt64(value.count) << 56 | UInt64(access) << 24
                     unsafe memcpy(entry.valueAddress, value.address, value.count)
                     if case .at(let deadline) = change {
-                        setDeadline(entry, deadline, nowMilliseconds)
+                        expiry.move(entry, to: deadline, slabs)
                     }
                     return entry
                 }
@@ -136,7 +136,7 @@ struct Partition: ~Copyable {
                 entry.integer = integer
                 entry.header.bits = header.bits & ~EntryHeader.isModifiedBit
                 entry.access = access
-                if case .at(let deadline) = change { setDeadline(entry, deadline, nowMilliseconds) }
+                if case .at(let deadline) = change { expiry.move(entry, to: deadline, slabs) }
                 return entry
             }
         }
@@ -199,8 +199,15 @@ struct Partition: ~Copyable {
         fill(entry)
         if let slot {
             let old = slot.entry
-            if old.header.hasExpiry { expiry.remove(old, slabs) }
             slot.entry = entry
+            if old.header.hasExpiry {
+                if case .keep = change {
+                    expiry.replace(old, with: entry, slabs)
+                    deadline = nil
+                } else {
+                    expiry.remove(old, slabs)
+                }
+            }
             freeValue(old)
             unsafe slabs.free(old.address, bytes: old.allocationBytes)
         } else {
@@ -343,13 +350,6 @@ struct Partition: ~Copyable {
         unsafe slabs.free(entry.address, bytes: entry.allocationBytes)
     }
 
-    /// Gives an entry that has a deadline another one.
-    private mutating func setDeadline(_ entry: Entry, _ deadline: Int64, _ nowMilliseconds: Int64) {
-        expiry.remove(entry, slabs)
-        unsafe entry.address.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
-        expiry.insert(entry, slabs, nowMilliseconds: nowMilliseconds)
-    }
-
     /// Sets, moves or clears the deadline of the key at `slot`; the value stays where it is or
     /// moves with its entry.
     ///
@@ -358,7 +358,7 @@ struct Partition: ~Copyable {
     mutating func setExpiry(_ deadline: Int64?, at slot: Slot, nowMilliseconds: Int64) -> Bool {
         let old = slot.entry
         if let deadline, old.header.hasExpiry {
-            setDeadline(old, deadline, nowMilliseconds)
+            expiry.move(old, to: deadline, slabs)
             return true
         }
         if deadline == nil && !old.header.hasExpiry { return true }

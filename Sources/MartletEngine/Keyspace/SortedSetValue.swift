@@ -225,26 +225,32 @@ package struct SortedSetValue {
     ) throws(CommandError) -> Placement? {
         let entry = slot.entry
         let set = unsafe PackedSortedSet(entry.valueAddress, bytes: entry.valueBytes)
-        if let (offset, _) = set.find(member) {
+        switch set.search(member, given) {
+        case .taken(let offset):
             let placement = rule.decide(old: set.score(offset), given: given)
             if case .moved(let new) = placement {
                 set.move(from: offset, to: set.position(new, member).offset, score: new)
             }
             return placement
+        case .free(let offset, let end):
+            if rule.contains(.onlyExisting) { return .refused }
+            let bytes = end &+ PackedSortedSet.recordBytes(member)
+            guard Self.fits(member, count: set.count &+ 1, bytes: bytes, limits) else {
+                try unpack(slot)
+                return nil
+            }
+            if bytes <= set.bytes {
+                set.insert(member, given, at: offset, end: end)
+                return .added(given)
+            }
+            let grown = PackedSortedSet.grown(bytes)
+            let resized = unsafe partition.pointee.resizePacked(
+                at: slot, key: key, bytes: grown, nowMilliseconds: nowMilliseconds)
+            guard let resized else { throw .outOfMemory }
+            unsafe PackedSortedSet(resized.valueAddress, bytes: grown)
+                .insert(member, given, at: offset, end: end)
+            return .added(given)
         }
-        if rule.contains(.onlyExisting) { return .refused }
-        let bytes = set.bytes + PackedSortedSet.recordBytes(member)
-        guard Self.fits(member, count: set.count + 1, bytes: bytes, limits) else {
-            try unpack(slot)
-            return nil
-        }
-        let offset = set.position(given, member).offset
-        let resized = unsafe partition.pointee.resizePacked(
-            at: slot, key: key, bytes: bytes, nowMilliseconds: nowMilliseconds)
-        guard let resized else { throw .outOfMemory }
-        unsafe PackedSortedSet(resized.valueAddress, bytes: bytes)
-            .insert(member, given, at: offset)
-        return .added(given)
     }
 
     /// Makes the key with its first member.
@@ -265,7 +271,7 @@ package struct SortedSetValue {
         ) { entry in
             let set = unsafe PackedSortedSet(entry.valueAddress, bytes: bytes)
             set.count = 0
-            set.insert(member, score.isZero ? 0 : score, at: PackedSortedSet.headerBytes)
+            set.append(member, score.isZero ? 0 : score, at: PackedSortedSet.headerBytes)
         }
         if made == nil { throw .outOfMemory }
         find()
@@ -308,7 +314,7 @@ package struct SortedSetValue {
         case .missing: return false
         case .packed(let set):
             guard let (_, rank) = set.find(member) else { return false }
-            remove(rank..<(rank + 1))
+            remove(rank..<(rank &+ 1))
             return true
         case .large(let set):
             guard unsafe changing(set, { unsafe $0.pointee.remove(member) }) else { return false }
@@ -330,14 +336,12 @@ package struct SortedSetValue {
         case .missing: return
         case .packed(let set):
             guard let slot else { return }
-            let start = set.offset(ofRank: ranks.lowerBound)
-            var end = start
-            for _ in ranks { end = set.next(end) }
-            unsafe partition.pointee.cutPacked(
-                at: slot, key: key, start, end, nowMilliseconds: nowMilliseconds)
-            let entry = slot.entry
-            unsafe PackedSortedSet(entry.valueAddress, bytes: entry.valueBytes).count -=
-                ranks.count
+            let used = set.remove(ranks)
+            if set.isTooLong(used: used) {
+                // It stays as it is when there is no memory for a shorter one.
+                _ = unsafe partition.pointee.resizePacked(
+                    at: slot, key: key, bytes: used, nowMilliseconds: nowMilliseconds)
+            }
         case .large(let set):
             unsafe changing(set) { unsafe $0.pointee.remove(ranks) }
         }

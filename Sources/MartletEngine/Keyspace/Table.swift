@@ -175,7 +175,7 @@ struct Table: ~Copyable {
     ///
     /// - Returns: false when there is none and the search goes on in the next group.
     @inline(__always)
-    static func prefetchEntry(_ group: UnsafeRawPointer, hash: UInt64) -> Bool {
+    static func prefetchEntry(_ group: UnsafeRawPointer, hash: UInt64, isLong: Bool) -> Bool {
         let matches = unsafe martlet_match16_hint(group, tag(hash)) & 0x7FFF
         if matches != 0 {
             let slot = unsafe group + (16 &+ matches.trailingZeroBitCount &* 8)
@@ -183,6 +183,12 @@ struct Table: ~Copyable {
                 truncatingIfNeeded: martlet_load_relaxed_64(slot) & addressMask)
             unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address))
             unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address &+ 64))
+            if isLong {
+                // Ten records of a packed collection; scanning them one would wait for each line.
+                unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address &+ 128))
+                unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address &+ 192))
+                unsafe martlet_prefetch(UnsafeRawPointer(bitPattern: address &+ 256))
+            }
             return true
         }
         return unsafe martlet_load_relaxed_8(group + 15) == 0

@@ -1,21 +1,33 @@
 //  A small sorted set in one run of bytes: every question is a scan, and nothing is lost to pointers.
 //
 //  Raw memory. The bytes belong to the key's entry (Keyspace), which lends them under the shard's
-//  lock, resizes them, cuts records out of them, and says how many there are; nothing here goes
-//  beyond. Who adds a record gets the region made longer first.
+//  lock, resizes them, and says how many there are; nothing here goes beyond. Who adds a record sees
+//  to it that the region has room.
 //
 //         0  count      1 byte
 //         1  records in order of score, then member:
 //            member length   1 byte
 //            score           8 bytes
 //            member          its bytes
-//         …  unused, when memory for a smaller region could not be had
+//         …  unused
+//
+//  *Slack.* A sliding window loses a record and gains one all the time. So a region that grows gets
+//  an eighth more than it needs, and is made shorter only when more than a quarter of it is unused:
+//  nearly all changes then happen in place.
 //
 //  A record costs nine bytes more than its member. Up to about forty members a scan costs less than
 //  the way through table and tree, and a tenth of the memory.
 
 import Glibc
 import MartletBase
+
+/// Where a member stands in a packed sorted set, or would stand.
+enum PackedPlace {
+    /// There is such a member, at this offset.
+    case taken(Int)
+    /// There is none; its record belongs here, and the records end there.
+    case free(at: Int, end: Int)
+}
 
 /// A lent run of bytes that holds a sorted set.
 @safe
@@ -85,6 +97,29 @@ struct PackedSortedSet {
             rank &+= 1
         }
         return nil
+    }
+
+    /// Looks for a member and, in the same pass, for the place that it would have with a score.
+    @inline(__always)
+    func search(_ member: ByteView, _ score: Double) -> PackedPlace {
+        var offset = Self.headerBytes
+        var place = 0
+        var left = count
+        while left > 0 {
+            let length = memberBytes(offset)
+            if length == member.count && self.member(offset) == member { return .taken(offset) }
+            if place == 0 {
+                let other = self.score(offset)
+                if other > score
+                    || other == score && self.member(offset).compare(member) > 0
+                {
+                    place = offset
+                }
+            }
+            offset &+= 9 &+ length
+            left &-= 1
+        }
+        return .free(at: place == 0 ? offset : place, end: offset)
     }
 
     /// Offset and rank of the first record that does not stand before score and member.
@@ -163,12 +198,40 @@ struct PackedSortedSet {
 
     // MARK: Changing
 
-    /// Writes a record at `offset`. The region has just been made longer by what it takes.
-    func insert(_ member: ByteView, _ score: Double, at offset: Int) {
+    /// What a region is to have that grows to `used` bytes.
+    @inline(__always)
+    static func grown(_ used: Int) -> Int {
+        // Beyond 255 an entry takes eight bytes more.
+        min(used &+ used / 8, used <= 255 ? 255 : bytesMax)
+    }
+
+    /// Whether a region in which `used` bytes are used should be shorter.
+    @inline(__always)
+    func isTooLong(used: Int) -> Bool { bytes &- used > 32 &+ used / 4 }
+
+    /// Writes a record at `offset`, where the records from there on end at `end`. There is room.
+    @inline(__always)
+    func insert(_ member: ByteView, _ score: Double, at offset: Int, end: Int) {
         let size = Self.recordBytes(member)
-        let place = unsafe base + offset
-        unsafe memmove(place + size, place, bytes - size - offset)
+        precondition(end &+ size <= bytes, "the region has room")
+        if offset < end {
+            unsafe memmove(base + (offset + size), base + offset, end &- offset)
+        }
         append(member, score, at: offset)
+    }
+
+    /// Takes the records of a range of ranks out.
+    ///
+    /// - Returns: how many bytes are in use now.
+    func remove(_ ranks: Range<Int>) -> Int {
+        let start = offset(ofRank: ranks.lowerBound)
+        var end = start
+        for _ in ranks { end = next(end) }
+        var used = end
+        for _ in ranks.upperBound..<count { used = next(used) }
+        if end < used { unsafe memmove(base + start, base + end, used - end) }
+        count &-= ranks.count
+        return used &- (end &- start)
     }
 
     /// Writes a record at `offset`, where the others end.

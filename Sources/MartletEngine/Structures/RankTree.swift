@@ -98,28 +98,63 @@ struct RankTree: ~Copyable {
     /// - Precondition: `ranks` is inside `0 ..< count`; `body` does not change the tree.
     @inline(__always)
     func forEach(
-        in ranks: Range<Int>, reversed: Bool, _ body: (Double, MemberHandle) -> Void
+        in ranks: Range<Int>, reversed: Bool, _ store: borrowing MemberStore,
+        _ body: (Double, MemberHandle) -> Void
     ) {
         var low = ranks.lowerBound
         var high = ranks.upperBound
         while low < high {
             if reversed {
-                let (node, last) = leaf(at: high - 1)
-                var index = last
-                while index >= 0 && high > low {
-                    body(node.score(index), node.handle(index))
-                    index -= 1
-                    high -= 1
+                let (node, last) = leaf(at: high &- 1)
+                var end = last &+ 1
+                var taken = min(end, high &- low)
+                high &-= taken
+                while taken > 0 {
+                    let some = min(taken, Self.fetchedAhead)
+                    fetch(node, (end &- some)..<end, store)
+                    for _ in 0..<some {
+                        end &-= 1
+                        body(node.score(end), node.handle(end))
+                    }
+                    taken &-= some
                 }
             } else {
-                var (node, index) = leaf(at: low)
-                while index < node.count && low < high {
-                    body(node.score(index), node.handle(index))
-                    index += 1
-                    low += 1
+                let (node, first) = leaf(at: low)
+                var start = first
+                var taken = min(node.count &- start, high &- low)
+                low &+= taken
+                while taken > 0 {
+                    let some = min(taken, Self.fetchedAhead)
+                    fetch(node, start..<(start &+ some), store)
+                    for _ in 0..<some {
+                        body(node.score(start), node.handle(start))
+                        start &+= 1
+                    }
+                    taken &-= some
                 }
             }
         }
+    }
+
+    /// Some handles from a rank on, one or more, whose records are fetched.
+    func handles(
+        from rank: Int, atMost limit: Int, _ store: borrowing MemberStore
+    ) -> (InlineArray<16, MemberHandle>, count: Int) {
+        let (node, start) = leaf(at: rank)
+        let count = min(limit, node.count - start, Self.fetchedAhead)
+        fetch(node, start..<(start + count), store)
+        var handles = InlineArray<16, MemberHandle>(repeating: 0)
+        for index in 0..<count { handles[index] = node.handle(start + index) }
+        return (handles, count)
+    }
+
+    /// Records are fetched so many at a time: they lie anywhere in the store.
+    private static let fetchedAhead = 16
+
+    @inline(__always)
+    private func fetch(_ node: RankNode, _ range: Range<Int>, _ store: borrowing MemberStore) {
+        for index in range { store.prefetchSlot(node.handle(index)) }
+        for index in range { store.prefetchRecord(node.handle(index)) }
     }
 
     // MARK: Insertion
@@ -130,7 +165,8 @@ struct RankTree: ~Copyable {
     mutating func insert(
         _ score: Double, _ handle: MemberHandle, _ member: ByteView, _ store: borrowing MemberStore
     ) {
-        let new = NewEntry(score: score, handle: handle, bound: .entry(score, member))
+        let new = NewEntry(
+            score: score, handle: handle, bound: .entry(score, member, handle))
         count += 1
         guard
             let right = insert(
@@ -267,27 +303,53 @@ struct RankTree: ~Copyable {
     mutating func remove(
         _ score: Double, _ handle: MemberHandle, _ member: ByteView, _ store: borrowing MemberStore
     ) {
-        remove(handle, .entry(score, member), from: root, level: height, store)
+        let exact = RankBound.entry(score, member, handle)
+        _ = remove(handle, exact, from: root, level: height, movingTo: .nan, store)
         count -= 1
         collapse()
     }
 
-    private mutating func remove(
-        _ handle: MemberHandle, _ exact: RankBound, from node: RankNode, level: Int,
+    /// Gives the entry of a member that is there another score.
+    ///
+    /// It stays in its place when that is still the right one, as with most small increments.
+    mutating func move(
+        _ old: Double, to new: Double, _ handle: MemberHandle, _ member: ByteView,
         _ store: borrowing MemberStore
     ) {
+        let exact = RankBound.entry(old, member, handle)
+        if remove(handle, exact, from: root, level: height, movingTo: new, store) { return }
+        count -= 1
+        collapse()
+        insert(new, handle, member, store)
+    }
+
+    /// Takes an entry out below `node`, or gives it the score `new` and answers true when the order
+    /// stays as it is; that is never so of NaN.
+    private mutating func remove(
+        _ handle: MemberHandle, _ exact: RankBound, from node: RankNode, level: Int,
+        movingTo new: Double, _ store: borrowing MemberStore
+    ) -> Bool {
         let below = node.countBelow(exact, store)
         let isHere = below < node.count && node.handle(below) == handle
         if level == 0 {
             precondition(isHere, "a member that is there")
+            if node.hasPlace(for: new, at: below) {
+                node.setScore(below, new)
+                return true
+            }
             node.closeLeaf(below, by: 1)
-            return
+            return false
         }
         // The entry itself may be the first below a child.
-        let index = isHere ? below : max(0, below - 1)
-        remove(handle, exact, from: node.child(index), level: level - 1, store)
-        node.setCount(index, node.count(index) - 1)
+        let index = isHere ? below : max(0, below &- 1)
+        if remove(
+            handle, exact, from: node.child(index), level: level &- 1, movingTo: new, store)
+        {
+            return true
+        }
+        node.setCount(index, node.count(index) &- 1)
         repair(node, index, level: level)
+        return false
     }
 
     /// Lets a root's only child take its place.
@@ -351,7 +413,7 @@ struct RankTree: ~Copyable {
     ) {
         var node = root
         var level = height
-        let exact = RankBound.entry(score, member)
+        let exact = RankBound.entry(score, member, old)
         while level > 0 {
             let below = node.countBelow(exact, store)
             // The entry itself may be the first below a child.
@@ -402,7 +464,7 @@ struct RankTree: ~Copyable {
                     last.score < score || last.score == score && order < 0, "entries ascend")
             }
             last = (score, handle)
-            let bound = RankBound.entry(score, store.member(handle))
+            let bound = RankBound.entry(score, store.member(handle), handle)
             precondition(self.rank(of: bound, store) == rank, "an entry is found at its rank")
         }
     }
@@ -441,8 +503,8 @@ enum RankBound {
     case member(ByteView)
     /// After this member, likewise.
     case afterMember(ByteView)
-    /// Before the entry of this score and member.
-    case entry(Double, ByteView)
+    /// Before the entry of this score and member; the handle spares the look at a member that is there.
+    case entry(Double, ByteView, MemberHandle)
 }
 
 /// What is being inserted.
@@ -505,8 +567,16 @@ private struct RankNode {
             of: handle, toByteOffset: Self.handlesAt &+ index &* 4, as: UInt32.self)
     }
 
+    /// Whether a leaf's entry can have another score without going anywhere. The first entry can not:
+    /// the parents repeat it.
     @inline(__always)
-    private func setScore(_ index: Int, _ score: Double) {
+    func hasPlace(for score: Double, at index: Int) -> Bool {
+        index > 0 && index &+ 1 < count && self.score(index &- 1) < score
+            && score < self.score(index &+ 1)
+    }
+
+    @inline(__always)
+    func setScore(_ index: Int, _ score: Double) {
         unsafe base.storeBytes(
             of: score, toByteOffset: Self.scoresAt &+ index &* 8, as: Double.self)
     }
@@ -569,32 +639,58 @@ private struct RankNode {
     @inline(__always)
     func countBelow(_ bound: RankBound, _ store: borrowing MemberStore) -> Int {
         switch bound {
-        case .score(let score): firstIndex { self.score($0) < score }
-        case .afterScore(let score): firstIndex { self.score($0) <= score }
-        case .entry(let score, let member): countBelow(score, member, store)
+        case .score(let score): countScores { $0 < score }
+        case .afterScore(let score): countScores { $0 <= score }
+        case .entry(let score, let member, let handle):
+            countBelow(score, member, handle, store)
         case .member(let member):
-            firstIndex { store.member(handle($0)).compare(member) < 0 }
+            firstIndex(in: 0..<count) { store.member(handle($0)).compare(member) < 0 }
         case .afterMember(let member):
-            firstIndex { store.member(handle($0)).compare(member) <= 0 }
+            firstIndex(in: 0..<count) { store.member(handle($0)).compare(member) <= 0 }
         }
     }
 
     @inline(__always)
     private func countBelow(
-        _ score: Double, _ member: ByteView, _ store: borrowing MemberStore
+        _ score: Double, _ member: ByteView, _ handle: MemberHandle, _ store: borrowing MemberStore
     ) -> Int {
-        firstIndex { index in
-            let other = self.score(index)
-            if other != score { return other < score }
-            return store.member(handle(index)).compare(member) < 0
+        let low = countScores { $0 < score }
+        if low == count || self.score(low) != score || self.handle(low) == handle { return low }
+        let high = countScores { $0 <= score }
+        return firstIndex(in: low..<high) {
+            self.handle($0) != handle && store.member(self.handle($0)).compare(member) < 0
         }
     }
 
-    /// The first index for which `isBelow` does not hold.
+    /// How many scores there are until `isBelow` does not hold.
+    ///
+    /// Eights are counted by their last score, then the scores of one eight. A binary search has
+    /// a third of the comparisons, but their outcome cannot be predicted, and each load waits for the
+    /// one before; here all are under way at once, and the compiler makes no branch of them.
     @inline(__always)
-    private func firstIndex(_ isBelow: (Int) -> Bool) -> Int {
-        var low = 0
-        var high = count
+    private func countScores(_ isBelow: (Double) -> Bool) -> Int {
+        let count = count
+        var start = 0
+        var last = 7
+        while last < count {
+            start &+= isBelow(score(last)) ? 8 : 0
+            last &+= 8
+        }
+        let end = min(start &+ 8, count)
+        var below = start
+        var index = start
+        while index < end {
+            below &+= isBelow(score(index)) ? 1 : 0
+            index &+= 1
+        }
+        return below
+    }
+
+    /// The first index of a range for which `isBelow` does not hold.
+    @inline(__always)
+    private func firstIndex(in range: Range<Int>, _ isBelow: (Int) -> Bool) -> Int {
+        var low = range.lowerBound
+        var high = range.upperBound
         while low < high {
             let middle = (low &+ high) &>> 1
             if isBelow(middle) { low = middle &+ 1 } else { high = middle }

@@ -167,7 +167,7 @@ struct SortedSet: ~Copyable {
     func rank(of member: ByteView) -> (rank: Int, score: Double)? {
         guard let handle = table.find(member) else { return nil }
         let score = score(handle)
-        return (order.rank(of: .entry(score, member), table.store), score)
+        return (order.rank(of: .entry(score, member, handle), table.store), score)
     }
 
     /// The ranks of the members in an interval of scores. Complexity: O(log n).
@@ -202,7 +202,7 @@ struct SortedSet: ~Copyable {
     /// Calls `body` for the members of a range of ranks in order, or in reverse. Complexity: O(r).
     @inline(__always)
     func forEach(in ranks: Range<Int>, reversed: Bool, _ body: (ByteView, Double) -> Void) {
-        order.forEach(in: ranks, reversed: reversed) { score, handle in
+        order.forEach(in: ranks, reversed: reversed, table.store) { score, handle in
             body(table.store.member(handle), score)
         }
     }
@@ -230,8 +230,7 @@ struct SortedSet: ~Copyable {
         let old = score(handle)
         let placement = rule.decide(old: old, given: given)
         if case .moved(let new) = placement {
-            order.remove(old, handle, member, table.store)
-            order.insert(new, handle, member, table.store)
+            order.move(old, to: new, handle, member, table.store)
             new.withView { table.setValue(handle, $0) }
         }
         return placement
@@ -260,8 +259,15 @@ struct SortedSet: ~Copyable {
     /// - Precondition: `ranks` is inside `0 ..< count`.
     /// - Complexity: O(r + log n).
     mutating func remove(_ ranks: Range<Int>) {
-        order.forEach(in: ranks, reversed: false) { _, handle in
-            table.remove(handle, hash: table.hash(table.store.member(handle)))
+        var rank = ranks.lowerBound
+        while rank < ranks.upperBound {
+            let (handles, count) = order.handles(
+                from: rank, atMost: ranks.upperBound - rank, table.store)
+            for index in 0..<count {
+                table.remove(
+                    handles[index], hash: table.hash(table.store.member(handles[index])))
+            }
+            rank += count
         }
         order.remove(ranks)
         settle()
@@ -295,7 +301,7 @@ struct SortedSet: ~Copyable {
         table.checkInvariants()
         order.checkInvariants(table.store)
         precondition(table.count == order.count, "table and tree hold the same members")
-        order.forEach(in: 0..<count, reversed: false) { score, handle in
+        order.forEach(in: 0..<count, reversed: false, table.store) { score, handle in
             let member = table.store.member(handle)
             precondition(table.find(member) == handle, "the table has the tree's handle")
             precondition(self.score(handle) == score, "the tree's score is the record's")

@@ -117,6 +117,13 @@ private func expire(
         throw call.error("ERR invalid expire time in '\(call.command.fullName)' command")
     }
 
+    if deadline > now {
+        let isSet = try call.keyspace.setExpiry(key, deadline) {
+            condition.admits(deadline, over: $0)
+        }
+        call.reply.integer(isSet ? 1 : 0)
+        return isSet ? .changed(.expire) : .none
+    }
     let entry = call.keyspace.find(key)
     if let entry { call.keyspace.touch(entry) }
     guard let entry, condition.admits(deadline, over: entry.expiryMilliseconds) else {
@@ -124,12 +131,8 @@ private func expire(
         return .none
     }
     call.reply.integer(1)
-    if deadline <= now {
-        _ = call.keyspace.remove(key)
-        return .changed(.del)
-    }
-    _ = try call.keyspace.setExpiry(key, deadline)
-    return .changed(.expire)
+    _ = call.keyspace.remove(key)
+    return .changed(.del)
 }
 
 private func timeToLive(

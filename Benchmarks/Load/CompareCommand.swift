@@ -23,7 +23,8 @@ let compareSubcommand = Subcommand(
         that the first other server gave to the workload's first request.
 
         --preset hot-path: GET and SET at pipelines 1, 16 and 64, 50 connections, 100 000 keys,
-        values of 64 bytes.
+        values of 64 bytes. --preset types: a workload or two of each collection type at pipeline 16.
+        Their windows slide on from round to round.
 
           martlet-benchmark compare --preset hot-path --server-cpu 0 --client-cpu 1 \\
             --spawn 'redis=redis-server --port {port} --save "" --appendonly no' \\
@@ -41,7 +42,7 @@ let compareSubcommand = Subcommand(
         OptionGroup(
             "Cases",
             [
-                Option("--preset", "NAME", "hot-path"),
+                Option("--preset", "NAME", "hot-path or types"),
                 Option("--workloads", "LIST", "names, separated by commas (get,set)"),
                 Option("--command", "TEXT", "a workload of your own, as in run"),
                 Option("--fill-command", "TEXT", "the fill of --command"),
@@ -67,16 +68,17 @@ struct CaseResult {
 private func compare(_ arguments: Arguments) throws(BenchmarkError) {
     let format = try Format(arguments)
     let progress = ProgressLine(arguments)
-    if let preset = arguments.text("--preset"), preset != "hot-path" {
-        throw .usage("unknown preset '\(preset)': there is hot-path")
-    }
+    let preset = try arguments.choice("--preset", ["hot-path", "types"])
     let peers = try Peer.all(arguments)
     guard peers.count >= 2 else { throw .usage("compare wants two or more --server or --spawn") }
     guard let reference = peers.first(where: { !$0.isFloor }) else {
         throw .usage("compare wants a server beside the floor")
     }
-    let cases = try workloads(arguments, option: "--workloads", standard: ["get", "set"])
-    let pipelines = try arguments.integers("--pipelines", [1, 16, 64], in: 1...100_000)
+    let cases = try workloads(
+        arguments, option: "--workloads",
+        standard: preset == "types" ? Workload.ofTypes : ["get", "set"])
+    let pipelines = try arguments.integers(
+        "--pipelines", preset == "types" ? [16] : [1, 16, 64], in: 1...100_000)
     let rounds = try arguments.integer("--rounds", 5, in: 1...10_000)
     // The address is replaced by each peer's.
     var plan = try LoadPlan(arguments, endpoint: .tcp(host: "127.0.0.1", port: 1))
@@ -108,10 +110,15 @@ private func compare(_ arguments: Arguments) throws(BenchmarkError) {
                 rounds: peers.map { _ in [] })
             for round in 1...rounds {
                 for (index, peer) in peers.enumerated() {
-                    result.rounds[index].append(
-                        try measure(peer, plan) {
-                            progress.show("\(result.name) \(peer.name) \(round)/\(rounds)", $0)
-                        })
+                    plan.firstOperation = peer.operations
+                    let measurement = try measure(peer, plan) {
+                        progress.show("\(result.name) \(peer.name) \(round)/\(rounds)", $0)
+                    }
+                    result.rounds[index].append(measurement)
+                    // What the warm-up did is not counted: as much again as its time is room enough.
+                    peer.operations += Int(
+                        Double(measurement.operations)
+                            * (1 + 2 * plan.warmupSeconds / max(measurement.seconds, 0.01)))
                 }
             }
             results.append(result)

@@ -48,6 +48,8 @@ final class Peer {
     var filledWith: String?
     /// Whether a workload has run on it.
     var isUsed = false
+    /// Operations of all rounds so far, where the next one's {seq} begins.
+    var operations = 0
 
     init(_ name: String, _ source: PeerSource) {
         self.name = name

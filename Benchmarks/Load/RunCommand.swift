@@ -20,6 +20,7 @@ let runSubcommand = Subcommand(
           {seq}            the number of the operation, 12 digits; {seq:BASE} counted from BASE
           {rand:N}         a number below N with leading zeros
           {rand:LOW-HIGH}  a number of that range, both bounds with as many digits
+          {samerand:ADDED} the number drawn last in the operation and ADDED, as wide as that
           {{               a brace
         """,
     options: [

@@ -19,6 +19,8 @@ package struct LoadPlan: Sendable {
     package var distribution = KeyDistribution.uniform
     /// Where sequential keys begin.
     package var firstKey = 0
+    /// Where {seq} begins, and which part of the random numbers is used: what came before counts.
+    package var firstOperation = 0
     package var valueBytes = 64
     package var commands: [WeightedCommand] = []
     package var bound = LoadBound.seconds(5)

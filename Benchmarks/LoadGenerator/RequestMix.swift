@@ -68,6 +68,7 @@ package struct RequestMix: ~Copyable {
                 case .random: field.base + field.range
                 // It only grows: once past eight digits, it is written whole for good.
                 case .sequence: field.base
+                case .sameRandom: .max
                 }
             isShort = field.width >= 8 && end <= 100_000_000
         }
@@ -185,6 +186,7 @@ package struct RequestMix: ~Copyable {
     @inline(__always)
     private mutating func fill(_ shape: Shape, at target: UnsafeMutableRawPointer) {
         var key: UInt64 = 0
+        var drawn: UInt64 = 0
         var index = shape.firstField
         while index < shape.endField {
             let field = unsafe fields[index]
@@ -195,7 +197,10 @@ package struct RequestMix: ~Copyable {
                 number = key
             case .sameKey: number = key
             case .sequence: number = field.base &+ sequence
-            case .random: number = field.base &+ random.below(field.range)
+            case .random:
+                drawn = field.base &+ random.below(field.range)
+                number = drawn
+            case .sameRandom: number = field.base &+ drawn
             }
             if field.isShort && number < 100_000_000 {
                 unsafe (target + field.offset + (field.width &- 8)).storeBytes(

@@ -21,6 +21,8 @@ package struct RequestTemplate: Sendable {
             case sequence
             /// A random number.
             case random
+            /// The random number drawn last in this operation.
+            case sameRandom
         }
         package let source: Source
         /// Where the digits stand in `bytes`.
@@ -76,6 +78,11 @@ package struct RequestTemplate: Sendable {
             first.source == .sameKey
         {
             throw .usage("{samekey} comes before any {key} in '\(text)'")
+        }
+        if let first = fields.first(where: { $0.source == .random || $0.source == .sameRandom }),
+            first.source == .sameRandom
+        {
+            throw .usage("{samerand} comes before any {rand} in '\(text)'")
         }
         self.bytes = bytes
         self.fields = fields
@@ -207,6 +214,11 @@ private struct Argument {
                 throw wrong("a number with at most 18 digits was expected")
             }
             field(.sequence, width: base.utf8.count, base: number)
+        case ("samerand", .some(let offset)):
+            guard let number = UInt64(offset), number < 1_000_000_000_000_000_000 else {
+                throw wrong("a number to add, as wide as the sum, was expected")
+            }
+            field(.sameRandom, width: offset.utf8.count, base: number)
         case ("rand", .some(let range)):
             let bounds = range.split(separator: "-", omittingEmptySubsequences: false)
             if bounds.count == 1, let count = UInt64(bounds[0]), count > 0,
@@ -227,7 +239,7 @@ private struct Argument {
         default:
             throw wrong(
                 "unknown; there are {key} {samekey} {value} {value:BYTES} {seq} {seq:BASE} "
-                    + "{rand:COUNT} {rand:LOW-HIGH}, and {{ for a plain brace")
+                    + "{rand:COUNT} {rand:LOW-HIGH} {samerand:ADDED}, and {{ for a plain brace")
         }
     }
 

@@ -127,7 +127,8 @@ struct Worker: ~Copyable {
             first: (plan.firstKey + number) % plan.keyCount, step: plan.threads)
         let mix = try RequestMix(
             plan.commands, valueBytes: plan.valueBytes, keys: keys,
-            seed: plan.seed &* 0x2545_F491_4F6C_DD1D &+ UInt64(number), first: number,
+            seed: (plan.seed &+ UInt64(plan.firstOperation)) &* 0x2545_F491_4F6C_DD1D
+                &+ UInt64(number), first: plan.firstOperation + number,
             step: plan.threads)
         let depth = max(1, plan.pipeline / mix.commandCount)
         guard depth * mix.longest <= 1 << 28 else {

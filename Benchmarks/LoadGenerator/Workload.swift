@@ -61,6 +61,17 @@ package struct Workload: Sendable {
         "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) "
         + "else return 0 end"
 
+    /// A window of 500 000 operations: of 100 000 keys each has about five members in it.
+    private static let limiter =
+        "ZREMRANGEBYSCORE limiter:{key} 0 {seq:1000000000000} ; "
+        + "ZADD limiter:{samekey} {seq:1000000500000} {seq:1000000500000} ; "
+        + "ZCARD limiter:{samekey} ; EXPIRE limiter:{samekey} 60"
+
+    /// Names of those that stand for the collection types.
+    package static let ofTypes = [
+        "limiter", "limiter-multi", "zadd", "zrank", "zrange", "hset", "hgetall", "push-pop",
+    ]
+
     private static let table: [Workload] = [
         Workload("ping", "PING", "PING"),
         Workload("echo", "ECHO of a value", "ECHO {value}"),
@@ -101,10 +112,12 @@ package struct Workload: Sendable {
             "zrank", "ZRANK of members of one sorted set", "ZRANK zset member:{key}",
             fill: "ZADD zset {rand:1000000} member:{key}"),
         Workload(
-            "limiter", "ZREMRANGEBYSCORE, ZADD, ZCARD, EXPIRE of a sliding window",
-            "ZREMRANGEBYSCORE limiter:{key} 0 {seq:1000000000000} ; "
-                + "ZADD limiter:{samekey} {seq:1000001000000} {seq:1000001000000} ; "
-                + "ZCARD limiter:{samekey} ; EXPIRE limiter:{samekey} 60"),
+            "zrange", "ZRANGE of ten members of one sorted set",
+            "ZRANGE zset {rand:10000-89990} {samerand:00009}",
+            fill: "ZADD zset {rand:1000000} member:{key}"),
+        Workload("limiter", "ZREMRANGEBYSCORE, ZADD, ZCARD, EXPIRE of a sliding window", limiter),
+        Workload(
+            "limiter-multi", "the same as a transaction", "MULTI ; \(limiter) ; EXEC"),
         Workload(
             "xadd", "XADD to one stream of about 100 000 entries",
             "XADD stream MAXLEN ~ 100000 * field {value}"),

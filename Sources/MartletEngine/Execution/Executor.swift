@@ -330,6 +330,8 @@ package struct Executor: ~Copyable {
         var count = 0
         let size = limits.isAuthenticated ? Self.batchSize : 1
         let database = call.keyspace.database
+        var lastKey = ByteView()
+        var lastHash: UInt64 = 0
         while count < size && parser.position < input.count {
             let first = store.count
             let start = parser.position
@@ -359,8 +361,17 @@ package struct Executor: ~Copyable {
             let row = unsafe rows + number
             let key = unsafe Int(row.pointee.firstKey)
             if key != 0 && key < arguments {
-                let hash = unsafe keyspace.pointee.hashKey.hash(store.views[first &+ key])
                 unsafe item.pointee.firstKey = key
+                let bytes = unsafe store.views[first &+ key]
+                if lastKey == bytes && !bytes.isEmpty {
+                    // Several commands on one key: it is hashed, and on its way, already.
+                    unsafe item.pointee.hash = lastHash
+                    if unsafe row.pointee.endsBatch || endsBatch { break }
+                    continue
+                }
+                let hash = unsafe keyspace.pointee.hashKey.hash(bytes)
+                lastKey = bytes
+                lastHash = hash
                 unsafe item.pointee.hash = hash
                 let shard = unsafe keyspace.pointee.shardIndex(hash)
                 if let directory = unsafe keyspace.pointee.directoryHint(

@@ -62,6 +62,10 @@ final class SlabPool: @unchecked Sendable {
     private var cold: [UnsafeMutableRawPointer] = unsafe []
 
     static let chunkBytes = 2 * 1024 * 1024
+    /// So many chunks have plain pages, so that a small server stays small. Later ones ask for huge
+    /// pages: entries lie anywhere, and with plain ones each access walks the page tables first.
+    private static let plainChunks = 4
+    private var chunkCount = 0
     /// 1 MiB of slabs are kept with their pages, which spares churn a system call per slab.
     static let warmSlabsMax = 64
 
@@ -78,6 +82,11 @@ final class SlabPool: @unchecked Sendable {
         guard let start = Self.reserve(alignedTo: Self.chunkBytes),
             let chunk = unsafe UnsafeMutableRawPointer(bitPattern: start)
         else { return nil }
+        chunkCount += 1
+        if chunkCount > Self.plainChunks {
+            // The system may not have them, and does as well as it can then.
+            _ = unsafe madvise(chunk, Self.chunkBytes, MADV_HUGEPAGE)
+        }
         // The lowest address is taken first, so that a chunk's pages are touched in order.
         var offset = Self.chunkBytes - SlabClass.slabBytes
         while offset > 0 {

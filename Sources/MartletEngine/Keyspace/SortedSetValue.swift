@@ -340,7 +340,8 @@ package struct SortedSetValue {
             if set.isTooLong(used: used) {
                 // It stays as it is when there is no memory for a shorter one.
                 _ = unsafe partition.pointee.resizePacked(
-                    at: slot, key: key, bytes: used, nowMilliseconds: nowMilliseconds)
+                    at: slot, key: key, bytes: PackedSortedSet.grown(used),
+                    nowMilliseconds: nowMilliseconds)
             }
         case .large(let set):
             unsafe changing(set) { unsafe $0.pointee.remove(ranks) }

@@ -12,8 +12,9 @@
 //         …  unused
 //
 //  *Slack.* A sliding window loses a record and gains one all the time. So a region that grows gets
-//  an eighth more than it needs, and is made shorter only when more than a quarter of it is unused:
-//  nearly all changes then happen in place.
+//  a quarter more than it needs, and is made shorter only when less than half of it is in use: nearly
+//  all changes then happen in place. A move costs more than its bytes, because it touches the
+//  neighbours in the expiry index.
 //
 //  A record costs nine bytes more than its member. Up to about forty members a scan costs less than
 //  the way through table and tree, and a tenth of the memory.
@@ -202,12 +203,12 @@ struct PackedSortedSet {
     @inline(__always)
     static func grown(_ used: Int) -> Int {
         // Beyond 255 an entry takes eight bytes more.
-        min(used &+ used / 8, used <= 255 ? 255 : bytesMax)
+        min(used &+ used / 4 &+ 16, used <= 255 ? 255 : bytesMax)
     }
 
     /// Whether a region in which `used` bytes are used should be shorter.
     @inline(__always)
-    func isTooLong(used: Int) -> Bool { bytes &- used > 32 &+ used / 4 }
+    func isTooLong(used: Int) -> Bool { bytes > used &* 2 &+ 64 }
 
     /// Writes a record at `offset`, where the records from there on end at `end`. There is room.
     @inline(__always)

@@ -38,6 +38,24 @@ private struct IndexModel: ~Copyable {
         unsafe slabs.free(entry.address, bytes: Self.bytes)
     }
 
+    mutating func move(_ handle: UInt32, to deadline: Int64) {
+        deadlines[handle] = deadline
+        index.move(unsafe Entry(slabs.object(handle)), to: deadline, slabs)
+    }
+
+    /// Lets another entry take an entry's place, as when a value gets larger.
+    mutating func replace(_ handle: UInt32) {
+        guard let memory = unsafe slabs.allocate(Self.bytes) else { return }
+        let old = unsafe Entry(slabs.object(handle))
+        unsafe memory.copyMemory(from: old.address, byteCount: Self.bytes)
+        // The links come from `replace`.
+        unsafe memory.storeBytes(of: 0, toByteOffset: 16, as: UInt64.self)
+        index.replace(old, with: unsafe Entry(memory), slabs)
+        unsafe slabs.free(old.address, bytes: Self.bytes)
+        let deadline = deadlines.removeValue(forKey: handle)
+        deadlines[unsafe slabs.handle(memory, bytes: Self.bytes)] = deadline
+    }
+
     /// Takes out what is due, up to a number of steps; the deadlines in the order they came.
     mutating func takeDue(now: Int64, steps: inout Int) -> [Int64] {
         var taken: [Int64] = []
@@ -122,13 +140,24 @@ private let start: Int64 = 1_700_000_000_000
             var now = start
             for step in 0..<3_000 {
                 switch random.index(below: 10) {
-                case 0..<6:
+                case 0..<4:
                     // Some are late already.
                     let distance = Int64(random.next() >> UInt64(20 + random.index(below: 43)))
                     model.insert(now + distance - 20, now: now)
-                case 6, 7:
+                case 4, 5:
+                    if let handle = model.handles.randomElement(using: &random) {
+                        let old = model.deadlines[handle] ?? now
+                        let distance = Int64(random.next() >> UInt64(20 + random.index(below: 43)))
+                        model.move(
+                            handle, to: (random.index(below: 2) == 0 ? old : now) + distance - 20)
+                    }
+                case 6:
                     if let handle = model.handles.randomElement(using: &random) {
                         model.remove(handle)
+                    }
+                case 7:
+                    if let handle = model.handles.randomElement(using: &random) {
+                        model.replace(handle)
                     }
                 case 8:
                     now += Int64(random.next() >> UInt64(30 + random.index(below: 30)))
@@ -197,6 +226,10 @@ private let start: Int64 = 1_700_000_000_000
                 }
                 now += Int64(random.index(below: 1_000))
                 model.insert(now + Int64(random.index(below: 5_000_000)), now: now)
+                if let handle = model.handles.randomElement(using: &random) {
+                    let old = model.deadlines[handle] ?? now
+                    model.move(handle, to: old + Int64(random.index(below: 10_000)) - 5_000)
+                }
                 var steps = random.index(below: 60)
                 _ = model.takeDue(now: now, steps: &steps)
                 if step % 200 == 0 { model.check() }

@@ -14,6 +14,8 @@ package enum EngineCommands {
             .connection,
             .databases,
             .hashCounters,
+            .hashExpiringWrite,
+            .hashFieldExpiry,
             .hashRead,
             .hashSampling,
             .hashWrite,

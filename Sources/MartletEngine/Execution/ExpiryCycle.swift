@@ -1,4 +1,4 @@
-//  Reclaims keys past their deadline, in order of time, between a loop's events.
+//  Reclaims keys and fields past their deadline, in order of time, between a loop's events.
 //
 //  Each loop owns the shards whose number leaves its own when divided by the number of loops. Twenty
 //  times a second it takes what is due from their expiry indexes: nothing is sampled. A slice ends
@@ -89,7 +89,7 @@ extension Executor {
         var steps = ExpiryCycle.stepsPerHold
         for database in unsafe 0..<keyspace.pointee.databaseCount {
             guard let partition = unsafe shard.pointee.partition(database),
-                unsafe partition.pointee.expiry.count > 0
+                unsafe partition.pointee.expiry.count + partition.pointee.fieldExpiry.count > 0
             else { continue }
             while let entry = unsafe partition.pointee.nextDue(
                 nowMilliseconds: now, steps: &steps)
@@ -98,6 +98,11 @@ extension Executor {
                 let key = unsafe keyspace.pointee.key(entry.key)
                 call.keyspace.reclaim(key, inDatabase: database)
                 steps -= 1
+            }
+            if let late = unsafe call.keyspace.reclaimDueFields(
+                partition, now, database, steps: &steps)
+            {
+                expiryCycle.lateMilliseconds = late
             }
             if steps <= 0 { break }
         }

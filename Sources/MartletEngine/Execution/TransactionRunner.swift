@@ -121,7 +121,8 @@ extension Executor {
         return .several(set)
     }
 
-    /// A watched key was written, or was alive at WATCH and is past its deadline now.
+    /// A watched key was written, or was alive at WATCH and is past its deadline now, or a field of it
+    /// is past its own.
     private mutating func isTouched() -> Bool {
         guard let watch = unsafe call.session.pointee.watch else { return false }
         if watch.isTouched { return true }
@@ -134,7 +135,7 @@ extension Executor {
                 guard let partition = unsafe shard.pointee.partition(key.database),
                     let slot = unsafe partition.pointee.table.find(bytes, hash: key.hash)
                 else { return false }
-                return slot.entry.isExpired(at: now)
+                return slot.entry.isExpired(at: now) || slot.entry.hasDueField(at: now)
             }
             if isExpired { return true }
         }

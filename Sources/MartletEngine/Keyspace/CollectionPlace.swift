@@ -19,7 +19,7 @@ struct CollectionPlace {
     private let epoch: UInt8
     private let nowMilliseconds: Int64
 
-    fileprivate init(
+    init(
         _ key: Key, _ kind: ValueKind, at slot: Slot?,
         in partition: UnsafeMutablePointer<Partition>, _ keyspace: KeyAccess, epoch: UInt8
     ) {
@@ -41,6 +41,14 @@ struct CollectionPlace {
     var isPacked: Bool {
         guard let entry else { return false }
         return entry.header.encodingBits == ValueEncoding.packed.rawValue
+    }
+
+    /// The value is packed, and no hash with fields that have deadlines.
+    @inline(__always)
+    var isPlainPacked: Bool {
+        guard let entry else { return false }
+        return entry.header.bits & (EntryHeader.hasFieldExpiryBit | 0xF0)
+            == UInt64(ValueEncoding.packed.rawValue) << 4
     }
 
     /// Makes the key with a packed value of `bytes`, which `fill` writes.
@@ -83,6 +91,36 @@ struct CollectionPlace {
         }
         made.header.bits |= flags
         if slot == nil { find() }
+    }
+
+    /// Gives the key another packed value of `bytes`, which `fill` writes while the old one still
+    /// stands, and the earliest deadline of its fields.
+    ///
+    /// - Throws: `.outOfMemory`; nothing changed then.
+    func exchangePacked(
+        bytes: Int, fieldDeadline: Int64?, fill: (Entry) -> Void
+    ) throws(CommandError) {
+        guard let slot else { return }
+        let flags = slot.entry.header.bits & EntryHeader.collectionBits
+        let made = unsafe partition.pointee.replace(
+            key, at: slot, kind: kind, encoding: .packed, valueBytes: bytes, expiry: .keep,
+            access: access, epoch: epoch, nowMilliseconds: nowMilliseconds,
+            fieldDeadline: fieldDeadline, fill: fill)
+        guard let made else { throw .outOfMemory }
+        made.header.bits |= flags
+        if fieldDeadline != nil { made.header.bits |= EntryHeader.hadFieldExpiryBit }
+    }
+
+    /// Sets, moves or clears the earliest deadline of the hash's fields in its entry.
+    ///
+    /// - Throws: `.outOfMemory`; nothing changed then.
+    func setFieldExpiry(_ deadline: Int64?) throws(CommandError) {
+        guard let slot, slot.entry.fieldExpiryMilliseconds != deadline else { return }
+        guard
+            unsafe partition.pointee.setFieldExpiry(
+                deadline, at: slot, nowMilliseconds: nowMilliseconds)
+        else { throw .outOfMemory }
+        if deadline != nil { slot.entry.header.bits |= EntryHeader.hadFieldExpiryBit }
     }
 
     private mutating func find() {

@@ -107,6 +107,11 @@ struct Structure {
         }
     }
 
+    /// The earliest deadline of a hash's fields.
+    var fieldDeadline: Int64? {
+        kind == .hash ? unsafe hash.pointee.earliestDeadline : nil
+    }
+
     /// A structure with the same contents.
     func copy(hashKey: HashKey) -> Structure {
         switch kind {
@@ -162,7 +167,8 @@ extension Entry {
     var collectionEncodingName: StaticString {
         switch kind {
         case .sortedSet: header.isModified ? "skiplist" : "listpack"
-        case .hash: header.isModified ? "hashtable" : "listpack"
+        case .hash:
+            header.isModified ? "hashtable" : header.hadFieldExpiry ? "listpackex" : "listpack"
         case .set:
             header.isModified ? "hashtable" : header.holdsIntegers ? "intset" : "listpack"
         case .list: header.isModified ? "quicklist" : "listpack"
@@ -172,11 +178,11 @@ extension Entry {
     }
 
     /// Mixes the members of a collection into a digest, as DEBUG DIGEST of Redis does.
-    func mixMembers(into digest: inout DataDigest) {
+    func mixMembers(into digest: inout DataDigest, at nowMilliseconds: Int64) {
         switch kind {
         case .list: mixList(into: &digest)
         case .sortedSet: mixSortedSet(into: &digest)
-        case .hash: mixHash(into: &digest)
+        case .hash: mixHash(into: &digest, at: nowMilliseconds)
         case .set: mixSet(into: &digest)
         case .string, .stream: break
         }
@@ -190,11 +196,13 @@ extension Partition {
     @inline(__always)
     mutating func setPacked(
         _ key: Key, kind: ValueKind, bytes: Int, at slot: Slot?, expiry change: ExpiryChange,
-        access: UInt32, epoch: UInt8, nowMilliseconds: Int64, fill: (Entry) -> Void
+        access: UInt32, epoch: UInt8, nowMilliseconds: Int64, fieldDeadline: Int64? = nil,
+        fill: (Entry) -> Void
     ) -> Entry? {
         replace(
             key, at: slot, kind: kind, encoding: .packed, valueBytes: bytes, expiry: change,
-            access: access, epoch: epoch, nowMilliseconds: nowMilliseconds, fill: fill)
+            access: access, epoch: epoch, nowMilliseconds: nowMilliseconds,
+            fieldDeadline: fieldDeadline, fill: fill)
     }
 
     /// Makes the packed value at `slot` longer or shorter; what both sizes have is kept.
@@ -263,7 +271,8 @@ extension Partition {
     ) -> Entry? {
         let entry = replace(
             key, at: slot, kind: structure.kind, encoding: .structure, valueBytes: 8,
-            expiry: change, access: access, epoch: epoch, nowMilliseconds: nowMilliseconds
+            expiry: change, access: access, epoch: epoch, nowMilliseconds: nowMilliseconds,
+            fieldDeadline: structure.fieldDeadline
         ) { $0.setStructure(structure) }
         guard let entry else { return nil }
         heapBytes += structure.bytes
@@ -328,7 +337,8 @@ extension KeyAccess {
             let bytes = entry.valueBytes
             made = unsafe partition.pointee.setPacked(
                 key, kind: entry.kind, bytes: bytes, at: slot, expiry: expiry, access: accessClock,
-                epoch: epoch, nowMilliseconds: nowMilliseconds
+                epoch: epoch, nowMilliseconds: nowMilliseconds,
+                fieldDeadline: entry.fieldExpiryMilliseconds
             ) { unsafe memcpy($0.valueAddress, entry.valueAddress, bytes) }
         } else {
             let structure =

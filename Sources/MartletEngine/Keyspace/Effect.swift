@@ -48,6 +48,9 @@ package enum KeyEvent: UInt8 {
     case hincrby
     case hincrbyfloat
     case hdel
+    case hexpire
+    case hpersist
+    case hexpired
     case sadd
     case srem
     case spop

@@ -8,6 +8,7 @@
 //         8  expiry    8 bytes  wall clock milliseconds      | only with `hasExpiry`
 //        16  next      4 bytes  handle in the expiry index   | only with `hasExpiry`
 //        20  previous  4 bytes  handle or slot of the index  | only with `hasExpiry`
+//         …  the same 16 bytes for the earliest deadline of a hash's fields | `hasFieldExpiry`
 //         …  wide      8 bytes  key length, value length     | only with `isWide`
 //         …  key       its bytes
 //         …  value     inline bytes, or an 8-byte integer, or an 8-byte address; unaligned
@@ -65,25 +66,40 @@ struct EntryHeader {
 
     static let hasExpiryBit: UInt64 = 1 << 8
     static let isWideBit: UInt64 = 1 << 9
+    /// A hash some of whose fields have a deadline; the earliest stands in the entry.
+    static let hasFieldExpiryBit: UInt64 = 1 << 10
     /// The value was once changed in place; OBJECT ENCODING says `raw` for it, as Redis does. Of a
     /// collection: it was once beyond what Redis keeps in a small form, and never goes back.
-    static let isModifiedBit: UInt64 = 1 << 10
+    static let isModifiedBit: UInt64 = 1 << 11
     /// Of a set that is not modified: all its members are, and were, integers.
-    static let holdsIntegersBit: UInt64 = 1 << 11
+    static let holdsIntegersBit: UInt64 = 1 << 12
+    /// Fields of the hash once had deadlines: OBJECT ENCODING says so from then on, as Redis does.
+    static let hadFieldExpiryBit: UInt64 = 1 << 13
     /// What stays when a collection's entry is made anew.
-    static let collectionBits = isModifiedBit | holdsIntegersBit
+    static let collectionBits = isModifiedBit | holdsIntegersBit | hadFieldExpiryBit
+    /// Either kind of deadline.
+    static let deadlineBits = hasExpiryBit | hasFieldExpiryBit
     static let accessMask: UInt64 = 0xFF_FFFF << 24
 
     @inline(__always) var hasExpiry: Bool { bits & Self.hasExpiryBit != 0 }
+    @inline(__always) var hasFieldExpiry: Bool { bits & Self.hasFieldExpiryBit != 0 }
+    @inline(__always) var hadFieldExpiry: Bool { bits & Self.hadFieldExpiryBit != 0 }
+    @inline(__always) var hasDeadline: Bool { bits & Self.deadlineBits != 0 }
     @inline(__always) var isWide: Bool { bits & Self.isWideBit != 0 }
     @inline(__always) var isModified: Bool { bits & Self.isModifiedBit != 0 }
     @inline(__always) var holdsIntegers: Bool { bits & Self.holdsIntegersBit != 0 }
     @inline(__always) var kindBits: UInt8 { UInt8(truncatingIfNeeded: bits & 15) }
     @inline(__always) var encodingBits: UInt8 { UInt8(truncatingIfNeeded: (bits >> 4) & 15) }
 
-    /// Bytes before the key: 8, 16 more with an expiry, 8 more when wide; without a branch.
+    /// Bytes before the key: 8, 16 more for each kind of deadline, 8 more when wide; without a
+    /// branch, and one step for two of the bits.
     @inline(__always) var prefixBytes: Int {
-        Int(truncatingIfNeeded: 8 &+ ((bits >> 4) & 16) &+ ((bits >> 6) & 8))
+        Int(truncatingIfNeeded: 8 &+ ((bits >> 4) & 16) &+ ((bits >> 6) & 24))
+    }
+
+    /// Where the earliest deadline of the fields stands, if the entry has it.
+    @inline(__always) var fieldExpiryOffset: Int {
+        Int(truncatingIfNeeded: 8 &+ ((bits >> 4) & 16))
     }
 }
 
@@ -210,6 +226,21 @@ package struct Entry: Equatable {
         header.hasExpiry ? unsafe address.load(fromByteOffset: 8, as: Int64.self) : nil
     }
 
+    /// The earliest deadline of a hash's fields, or nil when none has one.
+    @inline(__always)
+    var fieldExpiryMilliseconds: Int64? {
+        let header = header
+        guard header.hasFieldExpiry else { return nil }
+        return unsafe address.load(fromByteOffset: header.fieldExpiryOffset, as: Int64.self)
+    }
+
+    /// Whether a field of the hash is past its deadline at `nowMilliseconds`.
+    @inline(__always)
+    func hasDueField(at nowMilliseconds: Int64) -> Bool {
+        guard let deadline = fieldExpiryMilliseconds else { return false }
+        return deadline <= nowMilliseconds
+    }
+
     /// Whether the deadline has passed at `nowMilliseconds`.
     @inline(__always)
     func isExpired(at nowMilliseconds: Int64) -> Bool {
@@ -284,16 +315,19 @@ struct EntryLayout {
     let keyBytes: Int
     let valueBytes: Int
     let hasExpiry: Bool
+    let hasFieldExpiry: Bool
 
     @inline(__always)
     init(
-        kind: ValueKind, encoding: ValueEncoding, keyBytes: Int, valueBytes: Int, hasExpiry: Bool
+        kind: ValueKind, encoding: ValueEncoding, keyBytes: Int, valueBytes: Int, hasExpiry: Bool,
+        hasFieldExpiry: Bool = false
     ) {
         self.kind = kind
         self.encoding = encoding
         self.keyBytes = keyBytes
         self.valueBytes = valueBytes
         self.hasExpiry = hasExpiry
+        self.hasFieldExpiry = hasFieldExpiry
     }
 
     @inline(__always)
@@ -301,7 +335,8 @@ struct EntryLayout {
 
     @inline(__always)
     var allocationBytes: Int {
-        8 &+ (hasExpiry ? 16 : 0) &+ (isWide ? 8 : 0) &+ keyBytes &+ valueBytes
+        8 &+ (hasExpiry ? 16 : 0) &+ (hasFieldExpiry ? 16 : 0) &+ (isWide ? 8 : 0) &+ keyBytes
+            &+ valueBytes
     }
 
     /// Writes header, wide word and key to fresh memory; expiry and value are the caller's.
@@ -317,6 +352,10 @@ struct EntryLayout {
         if hasExpiry {
             bits |= EntryHeader.hasExpiryBit
             offset = 24
+        }
+        if hasFieldExpiry {
+            bits |= EntryHeader.hasFieldExpiryBit
+            offset &+= 16
         }
         if isWide {
             bits |= EntryHeader.isWideBit

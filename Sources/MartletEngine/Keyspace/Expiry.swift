@@ -1,4 +1,5 @@
-//  The expiry index of a partition: its keys with a TTL in order of time.
+//  The expiry index of a partition: its keys with a TTL in order of time; and, in a second index, the
+//  hashes that have fields with a TTL, by the earliest of them.
 //
 //  A hierarchical timing wheel (Varghese and Lauck 1987) of eleven levels with 64 slots, one
 //  millisecond per slot of the lowest. A slot is a doubly linked list through the entries
@@ -25,14 +26,31 @@ import CSystem
 import Glibc
 import MartletBase
 
+/// Where an entry has one kind of deadline, and behind it the links of its index: 16 bytes.
+protocol DeadlinePlace {
+    static func offset(_ header: EntryHeader) -> Int
+}
+
+/// The deadline of the key.
+enum KeyDeadline: DeadlinePlace {
+    @inline(__always)
+    static func offset(_ header: EntryHeader) -> Int { 8 }
+}
+
+/// The earliest deadline of the fields of a hash.
+enum FieldDeadline: DeadlinePlace {
+    @inline(__always)
+    static func offset(_ header: EntryHeader) -> Int { header.fieldExpiryOffset }
+}
+
 /// Keys with a deadline, linked in order of time through their entries.
 ///
-/// - Invariant: an entry with `hasExpiry` is in exactly one list; `count` counts them.
+/// - Invariant: an entry with this kind of deadline is in exactly one list; `count` counts them.
 @safe
-struct ExpiryIndex: ~Copyable {
-    private static let levels = 11
-    private static let slots = levels * 64
-    private static let noHandle = UInt32.max
+struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
+    private static var levels: Int { 11 }
+    private static var slots: Int { levels * 64 }
+    private static var noHandle: UInt32 { .max }
 
     /// First handle of each slot's list; nil before the first TTL.
     private var heads: UnsafeMutablePointer<UInt32>?
@@ -65,9 +83,7 @@ struct ExpiryIndex: ~Copyable {
             cursor = max(nowMilliseconds, 0)
             lead = 0
         }
-        guard let deadline = entry.expiryMilliseconds else {
-            preconditionFailure("an entry in the expiry index has a deadline")
-        }
+        let deadline = self.deadline(entry)
         count += 1
         deadlineSum += Double(deadline)
         link(entry, deadline, slabs)
@@ -76,7 +92,7 @@ struct ExpiryIndex: ~Copyable {
     /// Takes an entry out. Complexity: O(1).
     mutating func remove(_ entry: Entry, _ slabs: borrowing Slabs) {
         count -= 1
-        deadlineSum = count == 0 ? 0 : deadlineSum - Double(entry.expiryMilliseconds ?? 0)
+        deadlineSum = count == 0 ? 0 : deadlineSum - Double(deadline(entry))
         unlink(entry, slabs)
     }
 
@@ -86,13 +102,12 @@ struct ExpiryIndex: ~Copyable {
     /// in a cache, are not touched: the rule with EXPIRE of a key in use. It may stand in an earlier
     /// slot than its deadline says now (see *lead* above), never in a later one, so it is met in time.
     mutating func move(_ entry: Entry, to deadline: Int64, _ slabs: borrowing Slabs) {
-        guard let old = entry.expiryMilliseconds else {
-            preconditionFailure("an entry in the expiry index has a deadline")
-        }
+        let old = self.deadline(entry)
         deadlineSum += Double(deadline) - Double(old)
         let stays = slot(of: old) == slot(of: deadline)
         if !stays { unlink(entry, slabs) }
-        unsafe entry.address.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
+        unsafe entry.address.storeBytes(
+            of: deadline, toByteOffset: Place.offset(entry.header), as: Int64.self)
         if !stays { link(entry, deadline, slabs) }
     }
 
@@ -100,17 +115,16 @@ struct ExpiryIndex: ~Copyable {
     mutating func replace(_ old: Entry, with new: Entry, _ slabs: borrowing Slabs) {
         guard let heads = unsafe heads else { return }
         // Deadline and both links.
-        unsafe memcpy(new.address + 8, old.address + 8, 16)
-        let next = unsafe old.address.load(fromByteOffset: 16, as: UInt32.self)
-        let previous = unsafe old.address.load(fromByteOffset: 20, as: UInt32.self)
+        unsafe memcpy(
+            new.address + Place.offset(new.header), old.address + Place.offset(old.header), 16)
+        let next = self.next(old)
+        let previous = self.previous(old)
         let handle = unsafe slabs.handle(new.address, bytes: new.allocationBytes)
-        if next != Self.noHandle {
-            unsafe slabs.object(next).storeBytes(of: handle, toByteOffset: 20, as: UInt32.self)
-        }
+        if next != Self.noHandle { unsafe setPrevious(Entry(slabs.object(next)), handle) }
         if previous >= Slabs.handleMax {
             unsafe heads[Int(previous - Slabs.handleMax)] = handle
         } else {
-            unsafe slabs.object(previous).storeBytes(of: handle, toByteOffset: 16, as: UInt32.self)
+            unsafe setNext(Entry(slabs.object(previous)), handle)
         }
     }
 
@@ -136,22 +150,22 @@ struct ExpiryIndex: ~Copyable {
                     steps -= 1
                     let entry = unsafe Entry(slabs.object(heads[slot]))
                     unlink(entry, slabs)
-                    link(entry, entry.expiryMilliseconds ?? 0, slabs)
+                    link(entry, deadline(entry), slabs)
                 }
                 level -= 1
             }
             let due = digit(cursor, 0)
             if unsafe heads[due] != Self.noHandle {
                 let entry = unsafe Entry(slabs.object(heads[due]))
-                if entry.isExpired(at: nowMilliseconds) {
+                if deadline(entry) <= nowMilliseconds {
                     // The next one comes while this one is reclaimed.
-                    let next = unsafe entry.address.load(fromByteOffset: 16, as: UInt32.self)
+                    let next = self.next(entry)
                     if next != Self.noHandle { unsafe martlet_prefetch(slabs.object(next)) }
                     return entry
                 }
                 // It was linked before the wall clock was set back: with the lead, it is later.
                 unlink(entry, slabs)
-                link(entry, entry.expiryMilliseconds ?? 0, slabs)
+                link(entry, deadline(entry), slabs)
                 steps -= 1
                 continue
             }
@@ -193,6 +207,35 @@ struct ExpiryIndex: ~Copyable {
         Int((time >> Int64(level * 6)) & 63)
     }
 
+    @inline(__always)
+    private func deadline(_ entry: Entry) -> Int64 {
+        unsafe entry.address.load(fromByteOffset: Place.offset(entry.header), as: Int64.self)
+    }
+
+    // The links: the handle of the next entry, and the handle of the previous one or the slot.
+
+    @inline(__always)
+    private func next(_ entry: Entry) -> UInt32 {
+        unsafe entry.address.load(fromByteOffset: Place.offset(entry.header) &+ 8, as: UInt32.self)
+    }
+
+    @inline(__always)
+    private func setNext(_ entry: Entry, _ handle: UInt32) {
+        unsafe entry.address.storeBytes(
+            of: handle, toByteOffset: Place.offset(entry.header) &+ 8, as: UInt32.self)
+    }
+
+    @inline(__always)
+    private func previous(_ entry: Entry) -> UInt32 {
+        unsafe entry.address.load(fromByteOffset: Place.offset(entry.header) &+ 12, as: UInt32.self)
+    }
+
+    @inline(__always)
+    private func setPrevious(_ entry: Entry, _ handle: UInt32) {
+        unsafe entry.address.storeBytes(
+            of: handle, toByteOffset: Place.offset(entry.header) &+ 12, as: UInt32.self)
+    }
+
     /// Where a deadline belongs as the cursor stands.
     @inline(__always)
     private func slot(of deadline: Int64) -> Int {
@@ -207,29 +250,24 @@ struct ExpiryIndex: ~Copyable {
         let slot = slot(of: deadline)
         let handle = unsafe slabs.handle(entry.address, bytes: entry.allocationBytes)
         let first = unsafe heads[slot]
-        unsafe entry.address.storeBytes(of: first, toByteOffset: 16, as: UInt32.self)
-        unsafe entry.address.storeBytes(
-            of: Slabs.handleMax + UInt32(slot), toByteOffset: 20, as: UInt32.self)
-        if first != Self.noHandle {
-            unsafe slabs.object(first).storeBytes(of: handle, toByteOffset: 20, as: UInt32.self)
-        }
+        setNext(entry, first)
+        setPrevious(entry, Slabs.handleMax + UInt32(slot))
+        if first != Self.noHandle { unsafe setPrevious(Entry(slabs.object(first)), handle) }
         unsafe heads[slot] = handle
         unsafe occupied[slot / 64] |= 1 << UInt64(slot & 63)
     }
 
     private func unlink(_ entry: Entry, _ slabs: borrowing Slabs) {
         guard let heads = unsafe heads, let occupied = unsafe occupied else { return }
-        let next = unsafe entry.address.load(fromByteOffset: 16, as: UInt32.self)
-        let previous = unsafe entry.address.load(fromByteOffset: 20, as: UInt32.self)
-        if next != Self.noHandle {
-            unsafe slabs.object(next).storeBytes(of: previous, toByteOffset: 20, as: UInt32.self)
-        }
+        let next = self.next(entry)
+        let previous = self.previous(entry)
+        if next != Self.noHandle { unsafe setPrevious(Entry(slabs.object(next)), previous) }
         if previous >= Slabs.handleMax {
             let slot = Int(previous - Slabs.handleMax)
             unsafe heads[slot] = next
             if next == Self.noHandle { unsafe occupied[slot / 64] &= ~(1 << UInt64(slot & 63)) }
         } else {
-            unsafe slabs.object(previous).storeBytes(of: next, toByteOffset: 16, as: UInt32.self)
+            unsafe setNext(Entry(slabs.object(previous)), next)
         }
     }
 
@@ -247,12 +285,10 @@ struct ExpiryIndex: ~Copyable {
             var previous = Slabs.handleMax + UInt32(slot)
             while handle != Self.noHandle {
                 let entry = unsafe Entry(slabs.object(handle))
-                precondition(entry.header.hasExpiry, "a linked entry has a deadline")
-                precondition(
-                    unsafe entry.address.load(fromByteOffset: 20, as: UInt32.self) == previous,
-                    "links go both ways")
+                precondition(entry.header.hasDeadline, "a linked entry has a deadline")
+                precondition(self.previous(entry) == previous, "links go both ways")
                 previous = handle
-                handle = unsafe entry.address.load(fromByteOffset: 16, as: UInt32.self)
+                handle = next(entry)
                 total += 1
             }
         }

@@ -15,7 +15,7 @@ import MartletBase
 package struct HashValue {
     private var place: CollectionPlace
 
-    fileprivate init(_ place: CollectionPlace) { self.place = place }
+    init(_ place: CollectionPlace) { self.place = place }
 
     @unsafe private enum Form {
         case missing
@@ -156,12 +156,13 @@ package struct HashValue {
         PackedHash.recordBytes(field, value)
     }
 
-    /// Gives a field a value; answers whether it is new.
+    /// Gives a field a value; answers whether it is new. It loses its deadline, unless
+    /// `keepsDeadline`.
     ///
     /// - Throws: `.outOfMemory`; nothing changed then.
     @inline(__always)
     package mutating func set(
-        _ field: ByteView, _ value: ByteView, limits: PackedLimits
+        _ field: ByteView, _ value: ByteView, keepsDeadline: Bool = false, limits: PackedLimits
     ) throws(CommandError) -> Bool {
         let longest = max(field.count, value.count)
         if isEmpty {
@@ -169,14 +170,20 @@ package struct HashValue {
                 forFields: 1, bytes: PackedHash.recordBytes(field, value), longest: longest,
                 limits: limits)
         }
-        if place.isPacked, let isNew = try setPacked(field, value, longest, limits) {
+        if place.isPlainPacked, let isNew = try setPacked(field, value, longest, limits) {
+            noteSize(longest, limits)
+            return isNew
+        }
+        if place.isPacked {
+            let isNew = try setTimed(field, value, keepsDeadline, longest, limits)
             noteSize(longest, limits)
             return isNew
         }
         guard case .large(let hash) = unsafe form else { return false }
         let before = unsafe hash.pointee.bytes
-        let isNew = unsafe hash.pointee.set(field, value)
+        let isNew = unsafe hash.pointee.set(field, value, keepsDeadline: keepsDeadline)
         place.countMemory(unsafe hash.pointee.bytes - before)
+        settleExpiry()
         guard let isNew else {
             if count == 0 { place.remove() }
             throw .outOfMemory
@@ -237,8 +244,16 @@ package struct HashValue {
     /// Turns the packed hash into a large one.
     @inline(never)
     private mutating func unpack(_ packed: PackedHash) throws(CommandError) {
-        var hash = FieldTable(hashKey: place.hashKey)
-        packed.forEachField { _ = hash.set($0, $1) }
+        try unpack(PackedHashEdit(packed, isTimed: isTimed))
+    }
+
+    private mutating func unpack(_ edit: PackedHashEdit) throws(CommandError) {
+        let hashKey = place.hashKey
+        var hash = FieldTable(hashKey: hashKey)
+        edit.forEachRecord { field, value, deadline in
+            guard hash.set(field, value) != nil, let deadline else { return }
+            _ = hash.setDeadline(deadline, of: field, hashKey: hashKey)
+        }
         try place.adopt(Structure(hash))
     }
 
@@ -253,15 +268,184 @@ package struct HashValue {
                 place.remove()
                 return true
             }
+            if isTimed {
+                removeTimed(field, hash)
+                return true
+            }
             place.cut(offset, hash.next(offset))
             if let entry = place.entry { PackedHash(of: entry).count -= 1 }
             return true
         case .large(let hash):
             let before = unsafe hash.pointee.bytes
-            guard unsafe hash.pointee.remove(field) else { return false }
+            let wasThere = unsafe hash.pointee.remove(field)
             place.countMemory(unsafe hash.pointee.bytes - before)
-            if unsafe hash.pointee.count == 0 { place.remove() }
-            return true
+            if unsafe hash.pointee.count == 0 { place.remove() } else { settleExpiry() }
+            return wasThere
+        }
+    }
+
+    // MARK: Deadlines
+
+    /// Some fields have a deadline.
+    @inline(__always)
+    private var isTimed: Bool { place.entry?.header.hasFieldExpiry ?? false }
+
+    /// The deadline of a field; nil when it has none or is not there.
+    package func deadline(of field: ByteView) -> Int64? {
+        guard isTimed else { return nil }
+        switch unsafe form {
+        case .missing: return nil
+        case .packed(let hash): return hash.index(of: field).flatMap { hash.deadline($0) }
+        case .large(let hash): return unsafe hash.pointee.deadline(of: field)
+        }
+    }
+
+    /// Gives a field a deadline, above 0, or takes it away.
+    ///
+    /// - Precondition: the field is there.
+    /// - Throws: `.outOfMemory`; nothing changed then.
+    package mutating func setDeadline(
+        _ deadline: Int64?, of field: ByteView, limits: PackedLimits
+    ) throws(CommandError) {
+        if deadline == nil && !isTimed { return }
+        switch unsafe form {
+        case .missing: return
+        case .packed(let hash):
+            guard let index = hash.index(of: field) else { return }
+            if isTimed {
+                let old = hash.deadline(index)
+                hash.setDeadline(deadline, index)
+                if let earliest = hash.earliestDeadline {
+                    return try place.setFieldExpiry(earliest)
+                }
+                hash.setDeadline(old, index)
+            }
+            var edit = PackedHashEdit(hash, isTimed: isTimed)
+            edit.setDeadline(deadline, index)
+            try apply(edit, longest: 0, limits)
+        case .large(let hash):
+            let before = unsafe hash.pointee.bytes
+            let hashKey = place.hashKey
+            let old = unsafe hash.pointee.deadline(of: field)
+            let done = unsafe hash.pointee.setDeadline(deadline, of: field, hashKey: hashKey)
+            if done {
+                do throws(CommandError) {
+                    if let earliest = unsafe hash.pointee.earliestDeadline {
+                        try place.setFieldExpiry(earliest)
+                    } else {
+                        settleExpiry()
+                    }
+                } catch {
+                    _ = unsafe hash.pointee.setDeadline(old, of: field, hashKey: hashKey)
+                    throw error
+                }
+            }
+            place.countMemory(unsafe hash.pointee.bytes - before)
+            if !done { throw .outOfMemory }
+        }
+    }
+
+    /// Takes out fields past their deadline: all of a packed hash, `countMax` of a large one, whose
+    /// others are hidden. The last one takes the key with it.
+    ///
+    /// - Returns: how many.
+    mutating func removeDue(at nowMilliseconds: Int64, _ countMax: Int) -> Int {
+        switch unsafe form {
+        case .missing: return 0
+        case .packed(let hash):
+            var edit = PackedHashEdit(hash, isTimed: isTimed)
+            let count = edit.removeDue(at: nowMilliseconds)
+            shrink(edit, hash)
+            return count
+        case .large(let hash):
+            unsafe hash.pointee.advance(to: nowMilliseconds)
+            if unsafe hash.pointee.count == 0 {
+                // However many: a large value is freed elsewhere.
+                let count = unsafe hash.pointee.timedCount
+                place.remove()
+                return count
+            }
+            let before = unsafe hash.pointee.bytes
+            let count = unsafe hash.pointee.removeDue(countMax)
+            place.countMemory(unsafe hash.pointee.bytes - before)
+            settleExpiry()
+            return count
+        }
+    }
+
+    /// Sets a field of a packed hash some of whose fields have deadlines.
+    @inline(never)
+    private mutating func setTimed(
+        _ field: ByteView, _ value: ByteView, _ keepsDeadline: Bool, _ longest: Int,
+        _ limits: PackedLimits
+    ) throws(CommandError) -> Bool {
+        guard case .packed(let hash) = unsafe form else { return false }
+        let index = hash.index(of: field)
+        if index == nil && hash.count == PackedHash.countMax {
+            try unpack(hash)
+            return try set(field, value, limits: limits)
+        }
+        var edit = PackedHashEdit(hash, isTimed: true)
+        edit.write(field, value, at: index)
+        if let index, !keepsDeadline { edit.setDeadline(nil, index) }
+        try apply(edit, longest: longest, limits)
+        return index == nil
+    }
+
+    /// Lets the packed hash become what the edit says; a large one, if that does not fit.
+    private mutating func apply(
+        _ edit: PackedHashEdit, longest: Int, _ limits: PackedLimits
+    ) throws(CommandError) {
+        let bytes = edit.bytes
+        guard Self.fits(count: edit.count, longest: longest, bytes: bytes, limits) else {
+            return try unpack(edit)
+        }
+        let earliest = edit.earliestDeadline
+        try place.exchangePacked(bytes: bytes, fieldDeadline: earliest) { entry in
+            edit.write(to: PackedHash(of: entry), isTimed: earliest != nil)
+        }
+    }
+
+    private mutating func removeTimed(_ field: ByteView, _ hash: PackedHash) {
+        guard let index = hash.index(of: field) else { return }
+        var edit = PackedHashEdit(hash, isTimed: true)
+        edit.remove(index)
+        shrink(edit, hash)
+    }
+
+    /// Takes fields out of a timed packed hash; with no memory for a shorter one, in the bytes it has.
+    private mutating func shrink(_ edit: PackedHashEdit, _ hash: PackedHash) {
+        if edit.count == 0 { return place.remove() }
+        let earliest = edit.earliestDeadline
+        do throws(CommandError) {
+            try place.exchangePacked(bytes: edit.bytes, fieldDeadline: earliest) { entry in
+                edit.write(to: PackedHash(of: entry), isTimed: earliest != nil)
+            }
+        } catch {
+            unsafe withUnsafeTemporaryAllocation(byteCount: hash.bytes, alignment: 8) { room in
+                guard let base = room.baseAddress else { return }
+                unsafe edit.write(to: PackedHash(base, bytes: hash.bytes), isTimed: true)
+                hash.copy(from: unsafe PackedHash(base, bytes: hash.bytes))
+            }
+            settleExpiry(earliest)
+        }
+    }
+
+    /// Lets the entry know the earliest deadline of a large hash.
+    @inline(__always)
+    private func settleExpiry() {
+        guard isTimed, case .large(let hash) = unsafe form else { return }
+        settleExpiry(unsafe hash.pointee.earliestDeadline)
+    }
+
+    /// No memory is needed for a deadline in place of another. For an entry without it there may be
+    /// none: the hash then counts as one with a deadline that never comes.
+    @inline(never)
+    private func settleExpiry(_ earliest: Int64?) {
+        do throws(CommandError) {
+            try place.setFieldExpiry(earliest)
+        } catch {
+            try? place.setFieldExpiry(.max)
         }
     }
 
@@ -303,19 +487,46 @@ extension PackedHash {
 
 extension Entry {
     /// Fields and values in the order-free way of DEBUG DIGEST.
-    func mixHash(into digest: inout DataDigest) {
+    func mixHash(into digest: inout DataDigest, at nowMilliseconds: Int64) {
         var total = digest
-        let mix: (ByteView, ByteView) -> Void = { field, value in
+        let mix: (ByteView, ByteView, Int64?) -> Void = { field, value, deadline in
             var one = DataDigest()
             one.mix(field)
             one.mix(value)
+            if deadline != nil { one.combine(ByteView("!!hexpire!!")) }
             total.combine(one)
         }
-        if encoding == .packed {
-            PackedHash(of: self).forEachField(mix)
+        if encoding == .structure {
+            let hash = unsafe structure.hash
+            unsafe hash.pointee.advance(to: nowMilliseconds)
+            unsafe hash.pointee.forEachField { field, value in
+                mix(field, value, unsafe hash.pointee.deadline(of: field))
+            }
+        } else if header.hasFieldExpiry {
+            PackedHash(of: self).forEachField(at: nowMilliseconds, mix)
         } else {
-            unsafe structure.hash.pointee.forEachField(mix)
+            PackedHash(of: self).forEachField { mix($0, $1, nil) }
         }
         digest = total
+    }
+
+    /// Whether the key is as good as gone: past its deadline, or a hash all of whose fields are.
+    @inline(__always)
+    func isGone(at nowMilliseconds: Int64) -> Bool {
+        guard header.hasDeadline else { return false }
+        return isExpired(at: nowMilliseconds)
+            || hasDueField(at: nowMilliseconds) && !hasLivingField(at: nowMilliseconds)
+    }
+
+    /// Of a hash with timed fields.
+    @inline(never)
+    private func hasLivingField(at nowMilliseconds: Int64) -> Bool {
+        if encoding == .structure {
+            unsafe structure.hash.pointee.advance(to: nowMilliseconds)
+            return unsafe structure.hash.pointee.count > 0
+        }
+        var lives = false
+        PackedHash(of: self).forEachField(at: nowMilliseconds) { _, _, _ in lives = true }
+        return lives
     }
 }

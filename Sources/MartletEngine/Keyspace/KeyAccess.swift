@@ -51,7 +51,8 @@ package struct KeyAccess {
         unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
     }
 
-    /// Where the key stands in a database, if it is there and alive. An expired one is removed.
+    /// Where the key stands in a database, if it is there and alive. An expired one is removed, and so
+    /// are fields of a hash past their deadline.
     @inline(__always)
     func slot(
         _ key: Key, _ database: Int
@@ -61,10 +62,16 @@ package struct KeyAccess {
             let slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash)
         else { return nil }
         let entry = slot.entry
-        if entry.header.hasExpiry {
+        if entry.header.hasDeadline {
             let now = unsafe shard.pointee.advance(to: nowMilliseconds)
             if entry.isExpired(at: now) {
                 unsafe expire(slot, key, database, partition)
+                return nil
+            }
+            if entry.hasDueField(at: now),
+                unsafe expireFields(slot, key, database, partition, now, Self.fieldsPerAccess)
+                    == nil
+            {
                 return nil
             }
         }
@@ -81,6 +88,45 @@ package struct KeyAccess {
         unsafe partition.pointee.remove(slot, hash: key.hash)
         unsafe shard(key).pointee.expiredCount += 1
     }
+
+    /// How many fields of a large hash past their deadline an access takes out, in well below a
+    /// millisecond; more are hidden until the next one, or the expiry cycle, comes to them.
+    private static let fieldsPerAccess = 256
+
+    /// Removes fields past their deadline, and the key if no field is left.
+    ///
+    /// - Returns: how many fields; nil when the key is gone.
+    @inline(never)
+    @discardableResult
+    private func expireFields(
+        _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>,
+        _ now: Int64, _ countMax: Int
+    ) -> Int? {
+        var hash = unsafe HashValue(
+            CollectionPlace(
+                key, .hash, at: slot, in: partition, self, epoch: shard(key).pointee.epoch))
+        let count = hash.removeDue(at: now, countMax)
+        unsafe partition.pointee.expiredFieldCount += UInt64(count)
+        // No change that somebody made, as for keys.
+        unsafe effects.pointee.append(.hexpired, key, database: database, sinks: sinks, count: 0)
+        if !hash.isEmpty { return count }
+        unsafe effects.pointee.append(.del, key, database: database, sinks: sinks, count: 0)
+        return nil
+    }
+
+    /// Removes fields past their deadline as the expiry cycle found their hash, at most `countMax`;
+    /// answers how many steps that took. The caller holds the key's shard.
+    func reclaimFields(_ key: Key, inDatabase database: Int, _ countMax: Int) -> Int {
+        let shard = unsafe shard(key)
+        guard let partition = unsafe shard.pointee.partition(database),
+            let slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash)
+        else { return 1 }
+        let now = unsafe shard.pointee.advance(to: nowMilliseconds)
+        return max(1, unsafe expireFields(slot, key, database, partition, now, countMax) ?? 1)
+    }
+
+    /// Removes fields of a key past their deadline; of a key past its own nothing.
+    func settleFields(_ key: Key) { if !isExpired(key) { _ = find(key) } }
 
     /// Whether a key is there, but past its deadline. It is left where it is.
     func isExpired(_ key: Key) -> Bool {

@@ -23,7 +23,7 @@ extension KeyAccess {
         else { return nil }
         let now = unsafe shard.pointee.advance(to: nowMilliseconds)
         return unsafe partition.pointee.table.scan(from: position) { entry in
-            if !entry.isExpired(at: now) { body(entry) }
+            if !entry.isGone(at: now) { body(entry) }
         }
     }
 
@@ -51,7 +51,7 @@ extension KeyAccess {
             let entry = unsafe partition.pointee.table.random(next)
         else { return nil }
         let now = unsafe shard.pointee.advance(to: nowMilliseconds)
-        return entry.isExpired(at: now) ? nil : entry
+        return entry.isGone(at: now) ? nil : entry
     }
 
     /// Reclaims what is due in a shard, up to `steps`.
@@ -63,6 +63,27 @@ extension KeyAccess {
             reclaim(unsafe keyspace.pointee.key(entry.key), inDatabase: database)
             steps -= 1
         }
+        unsafe reclaimDueFields(partition, now, database, steps: &steps)
+    }
+
+    /// Reclaims fields that are due in the hashes of a partition, up to `steps`. Its shard is held.
+    ///
+    /// - Returns: by how many milliseconds the last one was late; nil when there was none.
+    @discardableResult
+    func reclaimDueFields(
+        _ partition: UnsafeMutablePointer<Partition>, _ now: Int64, _ database: Int,
+        steps: inout Int
+    ) -> Int64? {
+        guard unsafe partition.pointee.fieldExpiry.count > 0 else { return nil }
+        var late: Int64?
+        while let entry = unsafe partition.pointee.nextDueFields(
+            nowMilliseconds: now, steps: &steps)
+        {
+            let key = unsafe keyspace.pointee.key(entry.key)
+            late = now - (entry.fieldExpiryMilliseconds ?? now)
+            steps -= reclaimFields(key, inDatabase: database, max(1, steps))
+        }
+        return late
     }
 
     /// Empties a database. All shards are held.
@@ -111,7 +132,7 @@ extension KeyAccess {
                 let slot = unsafe partition.pointee.table.find(bytes, hash: key.hash)
             else { return .missing }
             let now = unsafe shard.pointee.advance(to: nowMilliseconds)
-            return slot.entry.isExpired(at: now) ? .expired : .alive
+            return slot.entry.isGone(at: now) ? .expired : .alive
         }
     }
 }

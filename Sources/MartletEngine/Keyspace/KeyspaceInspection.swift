@@ -34,7 +34,7 @@ extension KeyAccess {
         let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
         guard let partition = unsafe shard.pointee.partition(number),
             let slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash),
-            !slot.entry.isExpired(at: nowMilliseconds)
+            !slot.entry.isGone(at: nowMilliseconds)
         else { return nil }
         return slot.entry
     }
@@ -65,7 +65,7 @@ extension KeyAccess {
     /// Equal data give the digest that Redis gives.
     package func valueDigest(_ key: Key) -> DataDigest {
         var digest = DataDigest()
-        if let entry = peek(key, inDatabase: database) { Self.mix(entry, into: &digest) }
+        if let entry = peek(key, inDatabase: database) { mix(entry, into: &digest) }
         return digest
     }
 
@@ -79,27 +79,27 @@ extension KeyAccess {
                 isEmpty = false
                 var digest = DataDigest()
                 digest.mix(entry.key)
-                Self.mix(entry, into: &digest)
+                mix(entry, into: &digest)
                 total.combine(digest)
             }
         }
         return total
     }
 
-    private static func mix(_ entry: Entry, into digest: inout DataDigest) {
+    private func mix(_ entry: Entry, into digest: inout DataDigest) {
         digest.mix(UInt32(entry.kind.rawValue))
         switch entry.encoding {
         case .integer: String(entry.integer).withView { digest.mix($0) }
         case .inline: digest.mix(entry.inlineValue)
         case .heap: digest.mix(entry.heapString.view)
-        case .packed, .structure: entry.mixMembers(into: &digest)
+        case .packed, .structure: entry.mixMembers(into: &digest, at: nowMilliseconds)
         }
         if entry.header.hasExpiry { digest.combine(ByteView("!!expire!!")) }
     }
 
     private func forEachEntry(inDatabase number: Int, _ body: (Entry) -> Void) {
         let visit: (Entry) -> Void = { entry in
-            if !entry.isExpired(at: nowMilliseconds) { body(entry) }
+            if !entry.isGone(at: nowMilliseconds) { body(entry) }
         }
         for index in unsafe 0..<keyspace.pointee.shardCount {
             guard let partition = unsafe keyspace.pointee.shard(index).pointee.partition(number)

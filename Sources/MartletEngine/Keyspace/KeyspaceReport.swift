@@ -11,6 +11,8 @@ package struct KeyspaceReport: Sendable {
         package var keys = 0
         /// Keys with a deadline.
         package var expires = 0
+        /// Hashes with fields that have a deadline.
+        package var subexpiry = 0
         /// Memory of the tables and of the expiry wheels.
         package var tableBytes = 0
         package var wheelBytes = 0
@@ -35,6 +37,22 @@ package struct KeyspaceReport: Sendable {
     package var slackBytes = 0
     /// Keys reclaimed after their deadline, since the start or the last reset.
     package var expiredKeys: UInt64 = 0
+    /// Fields of hashes likewise.
+    package var expiredFields: UInt64 = 0
+
+    fileprivate mutating func add(_ partition: borrowing Partition, _ database: Int) {
+        usedBytes += partition.usedBytes
+        heapBytes += partition.heapBytes
+        slabBytes += partition.slabs.slabCount * SlabClass.slabBytes
+        slackBytes += partition.slabs.slackBytes
+        expiredFields += partition.expiredFieldCount
+        databases[database].keys += partition.count
+        databases[database].expires += partition.expiry.count
+        databases[database].subexpiry += partition.fieldExpiry.count
+        databases[database].deadlineSum += partition.expiry.deadlineSum
+        databases[database].tableBytes += partition.table.bytes
+        databases[database].wheelBytes += partition.expiry.bytes + partition.fieldExpiry.bytes
+    }
 
     package var keys: Int { databases.reduce(0) { $0 + $1.keys } }
     package var tableBytes: Int { databases.reduce(0) { $0 + $1.tableBytes + $1.wheelBytes } }
@@ -61,24 +79,19 @@ extension Keyspace {
         report.expiredKeys += unsafe shard.pointee.expiredCount
         for database in 0..<databaseCount {
             guard let partition = unsafe shard.pointee.partition(database) else { continue }
-            report.usedBytes += unsafe partition.pointee.usedBytes
-            report.heapBytes += unsafe partition.pointee.heapBytes
-            report.slabBytes += unsafe partition.pointee.slabs.slabCount * SlabClass.slabBytes
-            report.slackBytes += unsafe partition.pointee.slabs.slackBytes
-            report.databases[database].keys += unsafe partition.pointee.count
-            report.databases[database].expires += unsafe partition.pointee.expiry.count
-            report.databases[database].deadlineSum += unsafe partition.pointee.expiry.deadlineSum
-            report.databases[database].tableBytes += unsafe partition.pointee.table.bytes
-            report.databases[database].wheelBytes += unsafe partition.pointee.expiry.bytes
+            unsafe report.add(partition.pointee, database)
         }
     }
 
-    /// Forgets how many keys expired and how many objects were freed beside the commands: CONFIG
+    /// Forgets how many keys and fields expired and how many objects were freed beside the commands: CONFIG
     /// RESETSTAT.
     package func resetStatistics(isHeld: Bool) {
         for index in 0..<shardCount {
             if !isHeld { lock(index).lock() }
             unsafe shard(index).pointee.expiredCount = 0
+            for database in 0..<databaseCount {
+                unsafe shard(index).pointee.partition(database)?.pointee.expiredFieldCount = 0
+            }
             if !isHeld { lock(index).unlock() }
         }
         Reclaimer.shared.resetStatistics()

@@ -25,7 +25,11 @@ package enum ExpiryChange {
 struct Partition: ~Copyable {
     var table: Table
     var slabs: Slabs
-    var expiry: ExpiryIndex
+    var expiry: ExpiryIndex<KeyDeadline>
+    /// Hashes with fields that have a deadline, by the earliest of them.
+    var fieldExpiry: ExpiryIndex<FieldDeadline>
+    /// Fields reclaimed after their deadline, for INFO.
+    var expiredFieldCount: UInt64 = 0
     /// Bytes of values outside of entries.
     var heapBytes = 0
     /// Entries whose value stands outside of them: none of these, and a flush need not walk.
@@ -38,6 +42,7 @@ struct Partition: ~Copyable {
         table = Table(hashKey: hashKey)
         slabs = Slabs()
         expiry = ExpiryIndex()
+        fieldExpiry = ExpiryIndex()
     }
 
     deinit {
@@ -56,8 +61,10 @@ struct Partition: ~Copyable {
     @inline(__always)
     var count: Int { table.count }
 
-    /// Bytes of entries, values, table and wheel.
-    var usedBytes: Int { slabs.usedBytes + heapBytes + table.bytes + expiry.bytes }
+    /// Bytes of entries, values, table and wheels.
+    var usedBytes: Int {
+        slabs.usedBytes + heapBytes + table.bytes + expiry.bytes + fieldExpiry.bytes
+    }
 
     // MARK: Strings
 
@@ -178,12 +185,12 @@ struct Partition: ~Copyable {
     }
 
     /// Gives `key` a new entry, in place of the one at `slot` if there is one; `fill` writes the
-    /// value region of the new entry.
+    /// value region of the new entry. `fieldDeadline` is the earliest of a hash's fields.
     @inline(__always)
     mutating func replace(
         _ key: Key, at slot: Slot?, kind: ValueKind, encoding: ValueEncoding, valueBytes: Int,
         expiry change: ExpiryChange, access: UInt32, epoch: UInt8, nowMilliseconds: Int64,
-        fill: (Entry) -> Void
+        fieldDeadline: Int64? = nil, fill: (Entry) -> Void
     ) -> Entry? {
         var deadline: Int64?
         switch change {
@@ -193,7 +200,7 @@ struct Partition: ~Copyable {
         }
         let layout = EntryLayout(
             kind: kind, encoding: encoding, keyBytes: key.bytes.count, valueBytes: valueBytes,
-            hasExpiry: deadline != nil)
+            hasExpiry: deadline != nil, hasFieldExpiry: fieldDeadline != nil)
         guard let memory = unsafe slabs.allocate(layout.allocationBytes) else { return nil }
         let entry = unsafe layout.initialize(memory, key: key.bytes, access: access, epoch: epoch)
         fill(entry)
@@ -208,6 +215,7 @@ struct Partition: ~Copyable {
                     expiry.remove(old, slabs)
                 }
             }
+            if old.header.hasFieldExpiry { fieldExpiry.remove(old, slabs) }
             freeValue(old)
             unsafe slabs.free(old.address, bytes: old.allocationBytes)
         } else {
@@ -217,7 +225,22 @@ struct Partition: ~Copyable {
             unsafe entry.address.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
             expiry.insert(entry, slabs, nowMilliseconds: nowMilliseconds)
         }
+        if let fieldDeadline { linkFields(entry, fieldDeadline, nowMilliseconds) }
         return entry
+    }
+
+    /// Takes an entry out of the expiry indexes.
+    @inline(__always)
+    private mutating func unlink(_ entry: Entry) {
+        if entry.header.hasExpiry { expiry.remove(entry, slabs) }
+        if entry.header.hasFieldExpiry { fieldExpiry.remove(entry, slabs) }
+    }
+
+    /// Puts a hash into the index of field deadlines.
+    private mutating func linkFields(_ entry: Entry, _ deadline: Int64, _ nowMilliseconds: Int64) {
+        unsafe entry.address.storeBytes(
+            of: deadline, toByteOffset: entry.header.fieldExpiryOffset, as: Int64.self)
+        fieldExpiry.insert(entry, slabs, nowMilliseconds: nowMilliseconds)
     }
 
     /// Frees what the entry holds outside of itself.
@@ -344,7 +367,7 @@ struct Partition: ~Copyable {
     @inline(__always)
     mutating func remove(_ slot: Slot, hash: UInt64) {
         let entry = slot.entry
-        if entry.header.hasExpiry { expiry.remove(entry, slabs) }
+        if entry.header.hasDeadline { unlink(entry) }
         table.remove(slot, hash: hash)
         freeValue(entry)
         unsafe slabs.free(entry.address, bytes: entry.allocationBytes)
@@ -362,34 +385,73 @@ struct Partition: ~Copyable {
             return true
         }
         if deadline == nil && !old.header.hasExpiry { return true }
-        let keyBytes = old.keyBytes
-        let valueBytes = old.valueBytes
-        let oldPrefix = old.header.prefixBytes
-        let newPrefix = deadline == nil ? oldPrefix - 16 : oldPrefix + 16
-        let payload = keyBytes + valueBytes
-        guard let memory = unsafe slabs.allocate(newPrefix + payload) else { return false }
-        var header = old.header
-        if old.header.hasExpiry { expiry.remove(old, slabs) }
-        header.bits ^= EntryHeader.hasExpiryBit
-        unsafe memory.storeBytes(of: header.bits, as: UInt64.self)
-        if header.isWide {
-            unsafe memcpy(memory + newPrefix - 8, old.address + oldPrefix - 8, 8)
+        let fieldDeadline = old.fieldExpiryMilliseconds
+        guard let entry = exchangeHeader(at: slot, EntryHeader.hasExpiryBit, at: 8) else {
+            return false
         }
-        unsafe memcpy(memory + newPrefix, old.address + oldPrefix, payload)
-        let entry = unsafe Entry(memory)
-        slot.entry = entry
-        unsafe slabs.free(old.address, bytes: oldPrefix + payload)
         if let deadline {
-            unsafe memory.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
+            unsafe entry.address.storeBytes(of: deadline, toByteOffset: 8, as: Int64.self)
             expiry.insert(entry, slabs, nowMilliseconds: nowMilliseconds)
         }
+        if let fieldDeadline { linkFields(entry, fieldDeadline, nowMilliseconds) }
         return true
+    }
+
+    /// Sets, moves or clears the earliest deadline of the fields of the hash at `slot`.
+    ///
+    /// - Returns: false when there was no memory for an entry with one; nothing changed then.
+    /// - Complexity: as of `setExpiry`.
+    mutating func setFieldExpiry(
+        _ fieldDeadline: Int64?, at slot: Slot, nowMilliseconds: Int64
+    ) -> Bool {
+        let old = slot.entry
+        if let fieldDeadline, old.header.hasFieldExpiry {
+            fieldExpiry.move(old, to: fieldDeadline, slabs)
+            return true
+        }
+        if fieldDeadline == nil && !old.header.hasFieldExpiry { return true }
+        let deadline = old.expiryMilliseconds
+        guard
+            let entry = exchangeHeader(
+                at: slot, EntryHeader.hasFieldExpiryBit, at: old.header.fieldExpiryOffset)
+        else { return false }
+        if deadline != nil { expiry.insert(entry, slabs, nowMilliseconds: nowMilliseconds) }
+        if let fieldDeadline { linkFields(entry, fieldDeadline, nowMilliseconds) }
+        return true
+    }
+
+    /// Moves the entry at `slot` to one with, or without, the 16 bytes at `offset` that `bit` stands
+    /// for. It is in no expiry index then: the caller puts it into those that it belongs to.
+    ///
+    /// - Returns: nil when there was no memory; nothing changed then.
+    private mutating func exchangeHeader(at slot: Slot, _ bit: UInt64, at offset: Int) -> Entry? {
+        let old = slot.entry
+        let oldBytes = old.allocationBytes
+        let hadBit = old.header.bits & bit != 0
+        guard let memory = unsafe slabs.allocate(hadBit ? oldBytes - 16 : oldBytes + 16) else {
+            return nil
+        }
+        unlink(old)
+        let source = offset + (hadBit ? 16 : 0)
+        let target = offset + (hadBit ? 0 : 16)
+        unsafe memcpy(memory, old.address, offset)
+        unsafe memcpy(memory + target, old.address + source, oldBytes - source)
+        let entry = unsafe Entry(memory)
+        entry.header.bits ^= bit
+        slot.entry = entry
+        unsafe slabs.free(old.address, bytes: oldBytes)
+        return entry
     }
 
     /// The next key past its deadline, or nil when there is none or `steps` are used up. It stays
     /// until it is removed.
     mutating func nextDue(nowMilliseconds: Int64, steps: inout Int) -> Entry? {
         expiry.nextDue(slabs, nowMilliseconds: nowMilliseconds, steps: &steps)
+    }
+
+    /// The next hash with fields past their deadline, likewise. It stays until they are removed.
+    mutating func nextDueFields(nowMilliseconds: Int64, steps: inout Int) -> Entry? {
+        fieldExpiry.nextDue(slabs, nowMilliseconds: nowMilliseconds, steps: &steps)
     }
 
     /// What the key at `entry` costs in all: entry, value, its share of the table.
@@ -407,6 +469,7 @@ struct Partition: ~Copyable {
         table.exchange(with: &old.table)
         swap(&slabs, &old.slabs)
         swap(&expiry, &old.expiry)
+        swap(&fieldExpiry, &old.fieldExpiry)
         swap(&heapBytes, &old.heapBytes)
         swap(&heapCount, &old.heapCount)
         let box = UnsafeMutablePointer<Partition>.allocate(capacity: 1)
@@ -427,12 +490,15 @@ struct Partition: ~Copyable {
         table.checkInvariants()
         slabs.checkInvariants()
         expiry.checkInvariants(slabs)
+        fieldExpiry.checkInvariants(slabs)
         var withExpiry = 0
+        var withFieldExpiry = 0
         var objects = 0
         var heap = 0
         var inHeap = 0
         table.forEachEntry { entry in
             if entry.header.hasExpiry { withExpiry += 1 }
+            if entry.header.hasFieldExpiry { withFieldExpiry += 1 }
             if entry.encoding == .heap || entry.encoding == .structure {
                 heap += 1
                 inHeap += entry.outsideBytes
@@ -440,6 +506,8 @@ struct Partition: ~Copyable {
             objects += Slabs.allocationBytes(entry.allocationBytes)
         }
         precondition(withExpiry == expiry.count, "every key with a deadline is indexed")
+        precondition(
+            withFieldExpiry == fieldExpiry.count, "every hash with timed fields is indexed")
         precondition(objects == slabs.usedBytes, "every object belongs to a key")
         precondition(heap == heapCount, "heap values are counted")
         precondition(inHeap == heapBytes, "the bytes of heap values are counted")

@@ -209,7 +209,7 @@ extension InfoText {
         add("sync_full", 0)
         add("sync_partial_ok", 0)
         add("sync_partial_err", 0)
-        add("expired_subkeys", 0)
+        add("expired_subkeys", facts.memory.keyspace.expiredFields)
         add("expired_keys", facts.memory.keyspace.expiredKeys)
         add("expired_stale_perc", 0.0, decimals: 2)
         add("expired_time_cap_reached_count", 0)
@@ -309,7 +309,8 @@ extension InfoText {
             let average = database.averageTTLMilliseconds(at: facts.nowMilliseconds)
             add(
                 "db\(number)",
-                "keys=\(database.keys),expires=\(database.expires),avg_ttl=\(average)")
+                "keys=\(database.keys),expires=\(database.expires),avg_ttl=\(average),"
+                    + "subexpiry=\(database.subexpiry)")
         }
     }
 }

@@ -9,7 +9,7 @@ import Testing
 /// An index with entries of its own, and the deadlines it must agree with.
 private struct IndexModel: ~Copyable {
     var slabs = Slabs()
-    var index = ExpiryIndex()
+    var index = ExpiryIndex<KeyDeadline>()
     private(set) var deadlines: [UInt32: Int64] = [:]
     private static let bytes = 24 + 1 + 8
 

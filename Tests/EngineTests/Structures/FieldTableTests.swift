@@ -141,3 +141,61 @@ struct FieldTableTests {
         }
     }
 }
+
+struct FieldDeadlineTests {
+    @Test func `deadlines are what a dictionary says, and what is due is hidden and taken out`() {
+        let seed = testSeed()
+        var random = Random(seed: seed)
+        let hashKey = HashKey(1, seed)
+        var hash = FieldTable(hashKey: hashKey)
+        var model: [[UInt8]: Int64] = [:]
+        var now: Int64 = 1_000
+        for step in 0..<20_000 {
+            let field = Array("f\(random.index(below: 800))".utf8)
+            let deadline = now + 1 + Int64(random.index(below: 500))
+            field.withView { field in
+                switch random.index(below: 8) {
+                case 0...2:
+                    let isNew = hash.set(field, field)
+                    #expect(isNew == (model[field.bytes] == nil))
+                    model[field.bytes] = .max
+                case 3...5:
+                    if hash.value(of: field) == nil { return }
+                    let done = hash.setDeadline(deadline, of: field, hashKey: hashKey)
+                    #expect(done)
+                    model[field.bytes] = deadline
+                case 6:
+                    if hash.value(of: field) == nil { return }
+                    _ = hash.setDeadline(nil, of: field, hashKey: hashKey)
+                    model[field.bytes] = .max
+                default:
+                    let wasThere = hash.remove(field)
+                    #expect(wasThere == (model.removeValue(forKey: field.bytes) != nil))
+                }
+            }
+            if step % 10 == 0 {
+                now += Int64(random.index(below: 40))
+                hash.advance(to: now)
+                model = model.filter { $0.value > now }
+                if step % 30 == 0 { _ = hash.removeDue(random.index(below: 20)) }
+            }
+            #expect(hash.count == model.count, "seed \(seed)")
+            if step % 1_000 == 0 {
+                hash.checkInvariants()
+                #expect(
+                    contents(hash).keys.sorted { $0.lexicographicallyPrecedes($1) }
+                        == model.keys.sorted { $0.lexicographicallyPrecedes($1) })
+                for (field, deadline) in model {
+                    field.withView {
+                        #expect(hash.deadline(of: $0) ?? .max == deadline)
+                    }
+                }
+            }
+        }
+        hash.advance(to: .max)
+        #expect(hash.count == model.values.count { $0 == .max })
+        while hash.removeDue(100) > 0 {}
+        #expect(hash.timedCount == 0 && hash.earliestDeadline == nil)
+        hash.checkInvariants()
+    }
+}

@@ -149,7 +149,7 @@ struct ConfigCommandsTests {
         #expect(client.info("errorstat_ERR") == nil)
         #expect(client.info("cmdstat_set") == nil)
         #expect(client.info("rdb_changes_since_last_save") == "1")
-        #expect(client.info("db0") == "keys=1,expires=0,avg_ttl=0")
+        #expect(client.info("db0") == "keys=1,expires=0,avg_ttl=0,subexpiry=0")
     }
 
     @Test func `administration runs inside a transaction, which may hold shards`() throws {

@@ -36,7 +36,7 @@ private func hincrby(_ call: inout Call) throws(CommandError) -> Effect {
 
     let limits = call.hashLimits
     try sum.withDecimal { (text) throws(CommandError) in
-        _ = try hash.set(field, text, limits: limits)
+        _ = try hash.set(field, text, keepsDeadline: true, limits: limits)
     }
     call.reply.integer(sum)
     return .changed(.hincrby)
@@ -61,7 +61,7 @@ private func hincrbyfloat(_ call: inout Call) throws(CommandError) -> Effect {
 
     var text = ByteBuffer()
     text.append(longDouble: sum)
-    _ = try hash.set(field, text.view, limits: call.hashLimits)
+    _ = try hash.set(field, text.view, keepsDeadline: true, limits: call.hashLimits)
     call.reply.bulk(text.view)
     return .changed(.hincrbyfloat)
 }

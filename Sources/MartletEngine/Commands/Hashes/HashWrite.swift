@@ -46,6 +46,15 @@ extension Call {
     /// Up to where hashes are small.
     @inline(__always)
     var hashLimits: PackedLimits { unsafe state.settings.hashes.limits }
+
+    /// The effect of taking `count` fields out of a hash, whose key may have gone with them.
+    mutating func fieldsRemoved(_ count: Int, _ key: Key, _ hash: HashValue) -> Effect {
+        if count == 0 { return .none }
+        if !hash.isEmpty { return .changed(.hdel, count: count) }
+        keyspace.record(.hdel, key, count: count)
+        keyspace.record(.del, key, count: 0)
+        return .recorded
+    }
 }
 
 /// Sets the fields of HSET and HMSET; answers how many are new, and how many there were.
@@ -114,38 +123,19 @@ private func hdel(_ call: inout Call) throws(CommandError) -> Effect {
         if hash.remove(try call.arguments.next()) { count += 1 }
     }
     call.reply.integer(count)
-    return removed(count, key, hash, &call)
-}
-
-/// The effect of taking `count` fields out of a hash, whose key may have gone with them.
-private func removed(
-    _ count: Int, _ key: Key, _ hash: HashValue, _ call: inout Call
-) -> Effect {
-    if count == 0 { return .none }
-    if !hash.isEmpty { return .changed(.hdel, count: count) }
-    call.keyspace.record(.hdel, key, count: count)
-    call.keyspace.record(.del, key, count: 0)
-    return .recorded
+    return call.fieldsRemoved(count, key, hash)
 }
 
 private func hgetdel(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
     var hash = try call.keyspace.hash(key)
-    if !call.arguments.skip("fields") {
-        throw .invalid("Mandatory argument FIELDS is missing or not at the right position")
-    }
-    let fields = try call.arguments.integer(
-        .invalid("Number of fields must be a positive integer"))
-    if fields < 1 { throw .invalid("Number of fields must be a positive integer") }
-    if fields != Int64(call.arguments.remaining) {
-        throw .invalid("The `numfields` parameter must match the number of arguments")
-    }
+    let fields = try call.arguments.fieldCount()
     var count = 0
-    call.reply.array(call.arguments.remaining)
+    call.reply.array(fields)
     while !call.arguments.isAtEnd {
         let field = try call.arguments.next()
         if let value = hash.value(of: field) { call.reply.bulk(value) } else { call.reply.null() }
         if hash.remove(field) { count += 1 }
     }
-    return removed(count, key, hash, &call)
+    return call.fieldsRemoved(count, key, hash)
 }

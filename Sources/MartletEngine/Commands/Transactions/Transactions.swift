@@ -68,6 +68,7 @@ private func watch(_ call: inout Call) throws(CommandError) -> Effect {
     while !call.arguments.isAtEnd {
         let key = try call.arguments.key()
         // Left where it is: that it is removed later is no change for who watches it from now on.
+        call.keyspace.settleFields(key)
         let isExpired = call.keyspace.isExpired(key)
         unsafe call.state.watch(key, call.keyspace.database, call.session, isExpired: isExpired)
     }

@@ -82,7 +82,7 @@ soak: build
 # sanitizer cannot follow the keyspace's packed pointers.
 SANITIZED = $(SWIFT) test --disable-xctest --skip BenchmarkTests --skip TidyTests
 SANITIZED_WIRE = Tests/Wire/test_concurrency.py Tests/Wire/test_hostile_framing.py \
-    Tests/Wire/test_mutation.py Tests/Wire/test_transcripts.py
+    Tests/Wire/test_mutation.py Tests/Wire/test_transcripts.py Tests/Wire/test_blocking.py
 
 tsan:
 	$(SANITIZED) --sanitize=thread --scratch-path .build-tsan

@@ -44,7 +44,18 @@ public final class Server {
     private func wire(_ launch: Launch) {
         let context = context
         let state = context.state
-        state.closeClient.function = { context.connections.close($0.id, afterFlush: false) }
+        let handlers = handlers
+        state.closeClient.function = { record in
+            context.loops[record.loop].post { handlers[record.loop].closeKilled(record) }
+        }
+        state.waiterEnded.function = { ended in
+            let home = ended.waiter.record.loop
+            if ended.loop == home {
+                handlers[home].waitEnded(ended.waiter.record)
+            } else {
+                context.loops[home].post { handlers[home].finishWait(ended.waiter.record.id) }
+            }
+        }
         state.beganMonitoring.function = { [unowned state] record in
             guard let connection = context.connections.connection(record.id) else { return }
             context.monitors.add(connection, state)

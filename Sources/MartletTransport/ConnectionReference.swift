@@ -56,6 +56,14 @@ package struct ConnectionReference: Sendable {
         if let slot = unsafe current { unsafe loop.append(bytes, to: slot) }
     }
 
+    /// The same for bytes that are to leave before whatever else is requested of the connection, its
+    /// end included: they are offered to the socket at once.
+    ///
+    /// - Precondition: no `received` is running.
+    package func send(_ bytes: ByteView) {
+        if let slot = unsafe current { unsafe loop.sendNow(bytes, to: slot) }
+    }
+
     /// Ends a pause: unconsumed bytes are handed to the handler again, then reading goes on. Takes
     /// effect when the iteration's events have been served; connections continue in the order in
     /// which they were resumed.

@@ -516,6 +516,14 @@ extension EventLoop {
         unsafe enqueue(slot)
     }
 
+    func sendNow(_ bytes: ByteView, to slot: Slot) {
+        unsafe precondition(state.pointee.served == nil, "nothing is being served")
+        sendHeldReplies()
+        unsafe append(bytes, to: slot)
+        if unsafe slot.pointee.interest & EPOLLOUT.rawValue == 0 { unsafe flush(slot) }
+        unsafe count(slot)
+    }
+
     func requestResume(_ slot: Slot) {
         unsafe slot.pointee.flags.insert(.resumed)
         unsafe enqueue(slot)

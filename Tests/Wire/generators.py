@@ -792,6 +792,31 @@ def lmpop(rng):
     return [b"LMPOP", count, *names, end(rng), *some(rng, 0.4, [b"COUNT", place(rng)], [b"COUNT"])]
 
 
+def wait(rng):
+    """A timeout that is over soon, or none at all."""
+    return rng.choice([b"0.001", b"0.0015", b"1e-3", b"0.002"] * 4 + [b"-1", b"x", b"nan", b""])
+
+
+@command("blocking", 2)
+def blocking_pop(rng):
+    return [rng.choice([b"BLPOP", b"BRPOP", b"BZPOPMIN", b"BZPOPMAX"]), *keys(rng), wait(rng)]
+
+
+@command("blocking")
+def blocking_move(rng):
+    if rng.random() < 0.4:
+        return [b"BRPOPLPUSH", key(rng), key(rng), wait(rng)]
+    return [b"BLMOVE", key(rng), key(rng), end(rng), end(rng), wait(rng)]
+
+
+@command("blocking")
+def blocking_multi_pop(rng):
+    names = keys(rng)
+    count = b"%d" % len(names) if rng.random() < 0.9 else place(rng)
+    name, which = rng.choice([(b"BLMPOP", end(rng)), (b"BZMPOP", rng.choice([b"MIN", b"MAX", b"max"]))])
+    return [name, wait(rng), count, *names, which, *some(rng, 0.4, [b"COUNT", place(rng)], [b"COUNT"])]
+
+
 # Transactions: the fuzzer ends a MULTI more eagerly than it begins one (see `differential.Script`).
 
 

@@ -46,6 +46,7 @@ extension ClientRecord {
         if gate.contains(.monitor) { flags += "O" }
         if subscriptionCount > 0 { flags += "P" }
         if gate.contains(.inTransaction) { flags += "x" }
+        if gate.contains(.blocked) { flags += "b" }
         if isWatchTouched { flags += "d" }
         if addresses.isUnixSocket { flags += "U" }
         if gate.contains(.noTouch) { flags += "T" }

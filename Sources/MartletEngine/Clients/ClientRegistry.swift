@@ -34,7 +34,8 @@ package struct ClientAddresses: Sendable {
 /// What every thread may see and ask of a client.
 @safe
 package final class ClientRecord: @unchecked Sendable {
-    // Unchecked: `texts` is touched under the registry's lock; the rest is constant or atomic.
+    // Unchecked: `texts` and `waiter` are touched under the registry's lock; the rest is constant or
+    // atomic.
 
     package let id: Int64
     package let loop: Int
@@ -78,6 +79,8 @@ package final class ClientRecord: @unchecked Sendable {
         package var followsRedirects = false
     }
     package var texts = Texts()
+    /// What the client waits for.
+    fileprivate var waiter: Waiter?
 
     package init(
         id: Int64, loop: Int, addresses: ClientAddresses, createdMilliseconds: Int64
@@ -150,6 +153,20 @@ package final class ClientRegistry: @unchecked Sendable {
         defer { lock.unlock() }
         guard let record = records[id], !record.isKilled else { return nil }
         return record
+    }
+
+    /// Notes what a client waits for.
+    func setWaiter(_ waiter: Waiter?, of record: ClientRecord) {
+        lock.lock()
+        defer { lock.unlock() }
+        record.waiter = waiter
+    }
+
+    /// What a client waits for.
+    func waiter(of record: ClientRecord) -> Waiter? {
+        lock.lock()
+        defer { lock.unlock() }
+        return record.waiter
     }
 
     /// Reads or changes a client's texts.

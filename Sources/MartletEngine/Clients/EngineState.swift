@@ -108,10 +108,13 @@ package final class EngineState: @unchecked Sendable {
     package let statistics: [LoopStatistics]
     package let loopCount: Int
     let conditionsWord: UnsafeMutableRawPointer
-    /// Guards `watchCount` along with the word below, and the pause along with its condition.
+    /// Guards the counts along with the word below, and the pause along with its condition.
     private let lock = ShardLock.allocate()
     /// Watched keys of all connections: the watching sink is active while this is not zero.
     private var watchCount = 0
+    /// Connections that wait for keys, likewise, and the keys they wait for.
+    private var waiterCount = 0
+    private var awaitedKeyCount = 0
     let sinksWord: UnsafeMutableRawPointer
     /// Monotonic nanoseconds at which CLIENT PAUSE ends; 0 while there is none.
     package let pauseEndNanoseconds = Atomic<Int64>(0)
@@ -124,6 +127,8 @@ package final class EngineState: @unchecked Sendable {
     package let claimLine = ClaimLine()
     /// Called to close a client's connection, which `record.kill()` has stopped already.
     package let closeClient = SharedCallback1<ClientRecord>()
+    /// Called when a client's wait has ended, to let its own loop finish it; shards may be held.
+    package let waiterEnded = SharedCallback1<EndedWaiter>()
     /// Called when a connection begins to monitor, and when one stops that stays open.
     package let beganMonitoring = SharedCallback1<ClientRecord>()
     package let endedMonitoring = SharedCallback1<ClientRecord>()
@@ -186,8 +191,30 @@ package final class EngineState: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         watchCount += change
-        let sinks: EffectSinks = watchCount > 0 ? .watching : []
+        updateSinks()
+    }
+
+    /// The same for connections that wait, and for the keys they wait for.
+    func changeWaiterCount(by change: Int, keys: Int) {
+        lock.lock()
+        defer { lock.unlock() }
+        waiterCount += change
+        awaitedKeyCount += keys
+        updateSinks()
+    }
+
+    private func updateSinks() {
+        var sinks: EffectSinks = []
+        if watchCount > 0 { sinks.insert(.watching) }
+        if waiterCount > 0 { sinks.insert(.waiting) }
         unsafe martlet_store_release_32(sinksWord, sinks.rawValue)
+    }
+
+    /// Connections that wait for keys, and the keys they wait for.
+    package var waiting: (clients: Int, keys: Int) {
+        lock.lock()
+        defer { lock.unlock() }
+        return (waiterCount, awaitedKeyCount)
     }
 
     // MARK: Pausing
@@ -276,6 +303,8 @@ extension EngineState {
     package func forget(_ session: UnsafeMutablePointer<Session>) {
         unsafe unwatch(session)
         unsafe leaveLine(session)
+        _ = unsafe session.pointee.waiter?.end(.closed)
+        unsafe stopWaiting(session)
     }
 
     /// Takes all watched keys of a session off their shards. The caller holds no shard.

@@ -27,6 +27,8 @@ package struct SessionGate: OptionSet {
     package static let noTouch = SessionGate(rawValue: 1 << 6)
     /// The next command met a claim and has a place in the line: see `ClaimLine`.
     static let waitsInLine = SessionGate(rawValue: 1 << 7)
+    /// Waits for a key: see `Waiter`.
+    static let blocked = SessionGate(rawValue: 1 << 8)
 }
 
 /// What a connection's loop must do after the current command, beyond sending its reply.
@@ -41,6 +43,10 @@ package enum FollowUp: UInt8 {
     /// Not executed to its end, and nothing replied: let others have their turn, then run the command
     /// anew.
     case again
+    /// Waits for a key: read no more before its wait has ended.
+    case block
+    /// Keys were written whose waiters need other locks than the command held.
+    case serveWaiters
 
     /// The command comes again.
     @inline(__always)
@@ -65,6 +71,8 @@ package struct Session: ~Copyable {
     var transaction: Transaction?
     /// What the connection watches; nil when nothing.
     var watch: WatchState?
+    /// What the connection waits for; nil when nothing.
+    package internal(set) var waiter: Waiter?
 
     /// The record's word that says whether the client was killed.
     let killedWord: UnsafeMutableRawPointer

@@ -24,6 +24,8 @@ package struct Call: ~Copyable {
     package internal(set) var isNested = false
     /// Empty transactions for MULTI.
     var transactions = TransactionPool()
+    /// Keys written that somebody waits for.
+    let ready = ReadyKeys()
     /// The number of the command that runs.
     package internal(set) var commandNumber = 0
     /// What all loops share.

@@ -1,7 +1,8 @@
 //  The one door for writes: effects in, sinks out, in a fixed order, while the shards are held.
 //
-//  Sinks today: watched keys. The append-only log, the replication backlog, notifications, client
-//  caches and blocked clients take their places behind it, each with its bit in `EffectSinks`.
+//  Sinks today: watched keys, and clients that wait for keys. The append-only log, the replication
+//  backlog, notifications and client caches take their places beside them, each with its bit in
+//  `EffectSinks`.
 
 import MartletBase
 
@@ -20,25 +21,29 @@ enum ChangeLog {
         } else {
             unsafe counts.countChanges(changes &+ call.keyspace.effects.pointee.changeCount)
         }
-        deliver(effect, &call)
+        deliver(effect, &call, counts)
     }
 
     @inline(never)
-    private static func deliver(_ effect: Effect, _ call: inout Call) {
+    private static func deliver(_ effect: Effect, _ call: inout Call, _ counts: LoopCounts) {
         let effects = unsafe call.keyspace.effects
         if !call.keyspace.sinks.isEmpty {
             for record in unsafe effects.pointee.records {
                 let key = unsafe effects.pointee.key(record)
                 touchWatchers(
                     key, record.database, byExpiry: record.event == .expired, call.keyspace)
+                if record.event != .expired { call.noteWritten(key, record.database) }
             }
             if effect.count > 0 && effect.keyIndex > 0 {
                 let bytes = call.arguments[Int(effect.keyIndex)]
                 let key = unsafe call.keyspace.keyspace.pointee.key(bytes)
                 touchWatchers(key, call.keyspace.database, byExpiry: false, call.keyspace)
+                call.noteWritten(key, call.keyspace.database)
             }
         }
         unsafe effects.pointee.removeAll()
+        // Within a transaction they wait for its end.
+        if !call.ready.now.isEmpty && !call.isNested { call.serveWaiters(counts) }
     }
 
     private static func touchWatchers(

@@ -24,6 +24,8 @@ package struct Served {
         case yield
         case closeAfterReply
         case close
+        /// The client waits for a key: call again when its wait has ended.
+        case block
     }
 
     /// Bytes that were executed or skipped.
@@ -315,6 +317,8 @@ package struct Executor: ~Copyable {
         case .none: .readOn
         case .park: .park
         case .again: .yield
+        case .block: .block
+        case .serveWaiters: .readOn
         case .closeAfterReply: .closeAfterReply
         case .close: .close
         }
@@ -498,6 +502,10 @@ package struct Executor: ~Copyable {
         let followUp = call.followUp
         if followUp == .none { return .none }
         call.followUp = .none
+        if followUp == .serveWaiters {
+            serveLateWaiters()
+            return .none
+        }
         return followUp
     }
 
@@ -560,7 +568,9 @@ package struct Executor: ~Copyable {
         guard unsafe Router.lock(plan, keyspace.pointee) else { return false }
         defer { unsafe Router.unlock(plan, keyspace.pointee) }
         if heldUp != 0 { return false }
+        if unsafe call.state.sinks.contains(.waiting) { call.ready.holds = plan.holds }
         unsafe runHeld(rows + number)
+        call.ready.holds = ReadyKeys.holdsNone
         return true
     }
 

@@ -47,6 +47,16 @@ enum LockPlan {
     case one(Int)
     case several(ShardSet)
     case all
+
+    /// Whether a shard is among those locked.
+    func holds(_ shard: Int) -> Bool {
+        switch self {
+        case .nothing: false
+        case .one(let held): held == shard
+        case .several(let set): set.contains(shard)
+        case .all: true
+        }
+    }
 }
 
 /// Works out and takes the locks of requests.

@@ -78,6 +78,11 @@ extension Executor {
                 for queued in transaction.commands { unsafe runQueued(queued, buffer) }
             }
             call.isNested = false
+            if !call.ready.now.isEmpty {
+                call.ready.holds = plan.holds
+                call.serveWaiters(statistics.counts)
+                call.ready.holds = ReadyKeys.holdsNone
+            }
         }
         call.commandNumber = exec.number
         call.arguments = own

@@ -94,6 +94,8 @@ struct EffectSinks: OptionSet {
     let rawValue: UInt32
     /// Some connection watches some key.
     static let watching = EffectSinks(rawValue: 1)
+    /// Some connection waits for some key.
+    static let waiting = EffectSinks(rawValue: 2)
 }
 
 /// The effects of the running command or transaction beyond the one it returns.

@@ -125,6 +125,19 @@ extension KeyAccess {
         }
     }
 
+    /// The keys of some databases that clients wait for. The caller holds all shards.
+    func awaitedKeys(in databases: [Int]) -> [(database: Int, key: KeyCopy)] {
+        var keys: [(Int, KeyCopy)] = []
+        for index in 0..<shardCount {
+            let shard = unsafe keyspace.pointee.shard(index)
+            if unsafe shard.pointee.waits.isEmpty { continue }
+            for database in databases {
+                keys += unsafe shard.pointee.waits.awaitedKeys(in: database).map { (database, $0) }
+            }
+        }
+        return keys
+    }
+
     private func presence(_ key: WatchedKey) -> WatchTable.Presence {
         key.bytes.withView { bytes in
             let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))

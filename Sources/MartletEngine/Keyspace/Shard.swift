@@ -21,6 +21,8 @@ struct Shard: ~Copyable {
     private let partitions: UnsafeMutablePointer<UnsafeMutablePointer<Partition>?>
     /// Connections that watch keys of this shard.
     var watchers = WatchTable()
+    /// Connections that wait for keys of this shard.
+    var waits = WaitTable()
     /// Keys reclaimed after their deadline, for INFO.
     var expiredCount: UInt64 = 0
     /// The snapshot epoch new entries carry.

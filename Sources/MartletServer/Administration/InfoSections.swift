@@ -94,13 +94,14 @@ extension InfoText {
         add(
             "client_recent_max_output_buffer",
             clients.map { $0.outputBytes.load(ordering: .relaxed) }.max() ?? 0)
-        add("blocked_clients", 0)
+        let waiting = context.state.waiting
+        add("blocked_clients", waiting.clients)
         add("tracking_clients", 0)
         add("pubsub_clients", subscribed)
         add("watching_clients", watching)
         add("clients_in_timeout_table", 0)
         add("total_watched_keys", watchedKeys)
-        add("total_blocking_keys", 0)
+        add("total_blocking_keys", waiting.keys)
         add("total_blocking_keys_on_nokey", 0)
     }
 

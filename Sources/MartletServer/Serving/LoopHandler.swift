@@ -11,7 +11,9 @@ import Synchronization
 
 /// Hands a connection's bytes to the executor and keeps what the engine does not know: sockets.
 @safe
-final class LoopHandler: ConnectionHandler {
+final class LoopHandler: ConnectionHandler, @unchecked Sendable {
+    // Unchecked: used on its loop's thread alone, to which others post.
+
     /// A connection's session and its handle.
     @safe
     struct Client: ~Copyable {
@@ -19,6 +21,8 @@ final class LoopHandler: ConnectionHandler {
         var connection: ConnectionReference
         /// Stands among the parked.
         var isParked = false
+        /// Is closed as soon as the reply that its wait brought has left: it was killed too late.
+        var closesAfterWait = false
     }
 
     private let context: ServerContext
@@ -37,6 +41,7 @@ final class LoopHandler: ConnectionHandler {
         var releasesBeforeParking: UInt64 = 0
         /// The same count when this iteration began.
         var releasesBeforeIteration: UInt64 = 0
+        var blocked = BlockedClients()
 
         init(executor: consuming Executor) { self.executor = executor }
     }
@@ -137,6 +142,10 @@ final class LoopHandler: ConnectionHandler {
         case .park:
             unsafe park(client)
             return Outcome(consumed: served.consumed, next: .pause)
+        case .block:
+            unsafe work.pointee.blocked.add(client)
+            unsafe client.pointee.connection.setMayIdle(true)
+            return Outcome(consumed: served.consumed, next: .pause)
         case .yield:
             // With nothing left to execute there is nothing to come back for.
             if served.consumed == input.count { return Outcome(consumed: served.consumed) }
@@ -166,6 +175,7 @@ final class LoopHandler: ConnectionHandler {
         let session = unsafe client.pointee.session
         let connection = unsafe client.pointee.connection
         let record = unsafe session.pointee.record
+        unsafe work.pointee.blocked.remove(record.id)
         unsafe self.context.state.forget(session)
         if unsafe session.pointee.gate.contains(.monitor) {
             self.context.monitors.remove(connection, self.context.state)
@@ -193,10 +203,11 @@ final class LoopHandler: ConnectionHandler {
             unsafe context.cron.tick(
                 context, nowMilliseconds: work.pointee.executor.nowMilliseconds)
         }
+        let untilTimeout = endWaits()
         let mustEvictMore = context.clientMemory.enforce(loop: loop, context)
         unsafe work.pointee.executor.iterationEnded()
         if mustEvictMore { return 0 }
-        return min(untilExpiry, untilResumption)
+        return min(untilExpiry, untilResumption, untilTimeout)
     }
 
     /// Lets parked connections try again once something that held commands back is over.
@@ -236,7 +247,55 @@ final class LoopHandler: ConnectionHandler {
         self.context.log.write(.verbose, "Closing idle client")
     }
 
-    func hungUpWhilePaused(_ context: UnsafeMutableRawPointer) -> Bool { false }
+    /// Who waits for a key gets nothing any more; requests that were held back are still served.
+    func hungUpWhilePaused(_ context: UnsafeMutableRawPointer) -> Bool {
+        let client = unsafe context.assumingMemoryBound(to: Client.self)
+        return unsafe client.pointee.session.pointee.waiter != nil
+    }
+
+    // MARK: Waiting for keys
+
+    /// Ends the waits that are over, on the loop's thread.
+    ///
+    /// - Returns: in how many milliseconds the next one times out.
+    private func endWaits() -> Int32 {
+        let isLate = unsafe work.pointee.executor.serveLateWaiters()
+        if unsafe work.pointee.blocked.isEmpty { return isLate ? 1 : .max }
+        let now = context.state.clock.monotonicNanoseconds()
+        while let id = unsafe work.pointee.blocked.nextEnded(nowNanoseconds: now) { finishWait(id) }
+        let left = unsafe work.pointee.blocked.millisecondsLeft(nowNanoseconds: now)
+        return isLate ? 1 : left
+    }
+
+    /// A wait of this loop's client was ended by this loop, which may be in the middle of a request.
+    func waitEnded(_ record: ClientRecord) { unsafe work.pointee.blocked.noteEnded(record.id) }
+
+    /// Replies to a client whose wait has ended, and reads on.
+    func finishWait(_ id: Int64) {
+        guard let client = unsafe work.pointee.blocked.remove(id) else { return }
+        var reply = ByteBuffer()
+        unsafe work.pointee.executor.finishWaiting(client.pointee.session, into: &reply)
+        let connection = unsafe client.pointee.connection
+        connection.setMayIdle(false)
+        // At once: a KILL that came too late to end the wait must not drop what it brought.
+        if !reply.isEmpty { connection.send(reply.view) }
+        if unsafe client.pointee.closesAfterWait {
+            connection.close(afterFlush: true)
+        } else {
+            connection.resume()
+        }
+    }
+
+    /// Closes the connection of a client that was killed, after the reply that it was served before.
+    func closeKilled(_ record: ClientRecord) {
+        if let client = unsafe work.pointee.blocked.client(record.id),
+            unsafe client.pointee.session.pointee.waiter?.outcome == .served
+        {
+            unsafe client.pointee.closesAfterWait = true
+        } else {
+            context.connections.connection(record.id)?.close(afterFlush: false)
+        }
+    }
 
     private func log(_ context: UnsafeMutableRawPointer, _ reason: String) {
         let client = unsafe context.assumingMemoryBound(to: Client.self)

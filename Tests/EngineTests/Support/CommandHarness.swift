@@ -83,7 +83,7 @@ final class HarnessClient {
     private let session: UnsafeMutablePointer<Session>
     private var input: [UInt8] = []
     private var output: [UInt8] = []
-    /// The connection stopped before a request that must wait.
+    /// The connection stopped before a request that must wait, or behind one that does.
     private(set) var isParked = false
     /// The server has ended the connection.
     private(set) var isClosed = false
@@ -187,7 +187,7 @@ final class HarnessClient {
             switch served.next {
             case .readOn: return
             case .yield: continue
-            case .park:
+            case .park, .block:
                 isParked = true
                 return
             case .closeAfterReply, .close: isClosed = true

@@ -15,7 +15,7 @@ extension CommandGroup {
             summary: "A container for client connection commands.",
             subcommands: ownConnection + clientControl,
             awaited: [
-                "CACHING", "GETREDIR", "NO-EVICT", "TRACKING", "TRACKINGINFO", "UNBLOCK",
+                "CACHING", "GETREDIR", "NO-EVICT", "TRACKING", "TRACKINGINFO",
             ])
     ]
 

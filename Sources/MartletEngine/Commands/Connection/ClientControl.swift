@@ -1,4 +1,4 @@
-//  CLIENT KILL, PAUSE and UNPAUSE: reaching into other connections.
+//  CLIENT KILL, PAUSE, UNPAUSE and UNBLOCK: reaching into other connections.
 //
 //  Once KILL or PAUSE has replied, no command slips by: the word that commands read under their locks
 //  is stored first, then every shard is taken once, so that whoever read it too early has ended.
@@ -23,6 +23,13 @@ extension CommandGroup {
             "PAUSE", since: "3.0.0", group: .connection, syntax: "timeout [WRITE | ALL]",
             summary: "Suspends commands processing.", arity: .atLeast(3), traits: traits,
             acl: [.connection], run: pause),
+        Command(
+            "UNBLOCK", since: "5.0.0", group: .connection,
+            syntax: "client-id [TIMEOUT | ERROR]",
+            summary: "Unblocks a client blocked by a blocking command from a different connection.",
+            complexity: "O(log N) where N is the number of client connections",
+            arity: .atLeast(3), traits: [.admin, .noScript, .loading, .stale],
+            acl: [.connection], run: unblock),
         Command(
             "UNPAUSE", since: "6.2.0", group: .connection,
             summary: "Resumes processing commands from paused clients.",
@@ -125,6 +132,7 @@ private func kill(_ call: inout Call) throws(CommandError) -> Effect {
             killsCaller = true
         } else {
             record.kill()
+            unsafe call.state.abandonWait(record)
             killed.append(record)
         }
     }
@@ -179,5 +187,35 @@ private func pause(_ call: inout Call) throws(CommandError) -> Effect {
 private func unpause(_ call: inout Call) throws(CommandError) -> Effect {
     unsafe call.state.endPause()
     call.reply.ok()
+    return .none
+}
+
+// MARK: - UNBLOCK
+
+private func unblock(_ call: inout Call) throws(CommandError) -> Effect {
+    if call.arguments.count > 4 {
+        throw call.error(
+            "ERR unknown subcommand or wrong number of arguments for "
+                + "'\(call.arguments[1].string)'. Try CLIENT HELP.")
+    }
+    let idIndex = call.arguments.position
+    call.arguments.position += 1
+    var outcome = WaitOutcome.unblocked
+    if call.arguments.skip("error") {
+        outcome = .unblockedWithError
+    } else if !call.arguments.isAtEnd && !call.arguments.skip("timeout") {
+        throw .invalid("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+    }
+    guard let id = call.arguments[idIndex].parseInteger() else { throw .notInteger }
+
+    let clients = unsafe call.state.clients
+    if let record = clients.record(id), let waiter = clients.waiter(of: record),
+        waiter.end(outcome)
+    {
+        unsafe call.state.waiterEnded.call(EndedWaiter(waiter: waiter, loop: call.loop))
+        call.reply.integer(1)
+    } else {
+        call.reply.integer(0)
+    }
     return .none
 }

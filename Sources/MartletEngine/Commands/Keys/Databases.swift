@@ -59,7 +59,12 @@ private func swapDatabases(_ call: inout Call) throws(CommandError) -> Effect {
     guard first >= 0, first < count, second >= 0, second < count else {
         throw .databaseOutOfRange
     }
-    if first != second { call.keyspace.exchange(Int(first), Int(second)) }
+    if first != second {
+        call.keyspace.exchange(Int(first), Int(second))
+        for (database, key) in call.keyspace.awaitedKeys(in: [Int(first), Int(second)]) {
+            call.noteWritten(key.key, database)
+        }
+    }
     call.reply.ok()
     return .wholeDatabase(count: 1)
 }

@@ -40,7 +40,7 @@ private func lmove(_ call: inout Call) throws(CommandError) -> Effect {
 
 /// Pushes first and pops then: if there is no memory for the push, nothing has changed, and a list
 /// of one element that is moved within itself keeps its key and deadline.
-private func move(
+func move(
     _ call: inout Call, _ source: Key, _ destination: Key, fromFront: Bool, toFront: Bool
 ) throws(CommandError) -> Effect {
     if try call.keyspace.list(source).isEmpty {

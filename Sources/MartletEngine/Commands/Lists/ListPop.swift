@@ -87,39 +87,71 @@ private func popOne(_ call: inout Call, atFront: Bool) throws(CommandError) -> E
 }
 
 private func lmpop(_ call: inout Call) throws(CommandError) -> Effect {
-    let keyCount = try call.arguments.keyCount()
-    let keys = call.arguments.position
-    guard keyCount < Int64(call.arguments.remaining) else { throw .syntax }
-    call.arguments.position += Int(keyCount)
+    let keys = try call.arguments.countedKeys()
     let atFront = try call.arguments.isFront()
-    var wanted: Int64 = 1
-    if !call.arguments.isAtEnd {
-        guard call.arguments.remaining >= 2, call.arguments.skip("count") else { throw .syntax }
-        wanted = try call.arguments.integer(.invalid("count should be greater than 0"))
-        if wanted < 1 { throw .invalid("count should be greater than 0") }
-        if !call.arguments.isAtEnd { throw .syntax }
-    }
-
-    call.arguments.position = keys
-    for _ in 0..<keyCount {
-        let key = try call.arguments.key()
-        var list = try call.keyspace.list(key)
-        if list.isEmpty { continue }
-        let count = Int(min(wanted, Int64(list.count)))
-        call.reply.array(2)
-        call.reply.bulk(key.bytes)
-        call.reply.array(count)
-        let effect = pop(count, atFront: atFront, key, &list, &call)
-        if effect.isRecorded { return effect }
-        // The key may be any of the arguments: the one that the effect names is the first.
-        call.keyspace.record(atFront ? .lpop : .rpop, key, count: count)
-        return .recorded
+    let wanted = try call.arguments.popCount()
+    for key in keys {
+        if try call.keyspace.list(key).isEmpty { continue }
+        return try popSeveral(wanted, atFront: atFront, key, &call)
     }
     call.reply.nullArray()
     return .none
 }
 
+/// Replies with a list's key and up to `wanted` of its elements, and removes them.
+///
+/// - Precondition: the list is there.
+func popSeveral(
+    _ wanted: Int64, atFront: Bool, _ key: Key, _ call: inout Call
+) throws(CommandError) -> Effect {
+    var list = try call.keyspace.list(key)
+    let count = Int(min(wanted, Int64(list.count)))
+    call.reply.array(2)
+    call.reply.bulk(key.bytes)
+    call.reply.array(count)
+    return recorded(
+        pop(count, atFront: atFront, key, &list, &call), atFront ? .lpop : .rpop, key, &call)
+}
+
+/// Replies with a list's key and the element at an end, and removes that.
+///
+/// - Precondition: the list is there.
+func popWithKey(atFront: Bool, _ key: Key, _ call: inout Call) throws(CommandError) -> Effect {
+    var list = try call.keyspace.list(key)
+    call.reply.array(2)
+    call.reply.bulk(key.bytes)
+    return recorded(
+        pop(1, atFront: atFront, key, &list, &call), atFront ? .lpop : .rpop, key, &call)
+}
+
+/// An effect of a command whose key may be any of its arguments, or none: it names the key itself.
+func recorded(_ effect: Effect, _ event: KeyEvent, _ key: Key, _ call: inout Call) -> Effect {
+    if effect.isRecorded || effect.count == 0 { return effect }
+    call.keyspace.record(event, key, count: Int(effect.count))
+    return .recorded
+}
+
 extension Arguments {
+    /// Keys behind their number, with at least one more argument behind them.
+    mutating func countedKeys() throws(CommandError) -> [Key] {
+        let count = try keyCount()
+        guard count < Int64(remaining) else { throw .syntax }
+        var keys: [Key] = []
+        keys.reserveCapacity(Int(count))
+        for _ in 0..<count { keys.append(try key()) }
+        return keys
+    }
+
+    /// The option COUNT at the end of a command that pops from one of several keys.
+    mutating func popCount() throws(CommandError) -> Int64 {
+        if isAtEnd { return 1 }
+        guard remaining >= 2, skip("count") else { throw .syntax }
+        let count = try integer(.invalid("count should be greater than 0"))
+        if count < 1 { throw .invalid("count should be greater than 0") }
+        if !isAtEnd { throw .syntax }
+        return count
+    }
+
     /// LEFT or RIGHT.
     mutating func isFront() throws(CommandError) -> Bool {
         if skip("left") { return true }

@@ -142,44 +142,55 @@ private func popOne(_ call: inout Call, highest: Bool) throws(CommandError) -> E
 private let mustBePositive: StaticString = "value is out of range, must be positive"
 
 private func zmpop(_ call: inout Call) throws(CommandError) -> Effect {
-    let keyCount = try call.arguments.keyCount()
-    let keys = call.arguments.position
-    guard keyCount < Int64(call.arguments.remaining) else { throw .syntax }
-    call.arguments.position += Int(keyCount)
-    var highest = false
-    if call.arguments.skip("max") {
-        highest = true
-    } else if !call.arguments.skip("min") {
-        throw .syntax
-    }
-    var wanted: Int64 = 1
-    if !call.arguments.isAtEnd {
-        guard call.arguments.remaining >= 2, call.arguments.skip("count") else { throw .syntax }
-        wanted = try call.arguments.integer(.invalid("count should be greater than 0"))
-        if wanted < 1 { throw .invalid("count should be greater than 0") }
-        if !call.arguments.isAtEnd { throw .syntax }
-    }
-
-    call.arguments.position = keys
-    for _ in 0..<keyCount {
-        let key = try call.arguments.key()
-        var set = try call.keyspace.sortedSet(key)
-        if set.isEmpty { continue }
-        let count = Int(min(wanted, Int64(set.count)))
-        call.reply.array(2)
-        call.reply.bulk(key.bytes)
-        call.reply.array(count)
-        let effect = pop(count, highest: highest, nested: true, key, &set, &call)
-        // The key may be any of the arguments: the one that the effect names is the first.
-        if effect.isRecorded || effect.count == 0 { return effect }
-        call.keyspace.record(highest ? .zpopmax : .zpopmin, key, count: count)
-        return .recorded
+    let keys = try call.arguments.countedKeys()
+    let highest = try call.arguments.isHighest()
+    let wanted = try call.arguments.popCount()
+    for key in keys {
+        if try call.keyspace.sortedSet(key).isEmpty { continue }
+        return try popScored(wanted, highest: highest, key, &call)
     }
     call.reply.nullArray()
     return .none
 }
 
+/// Replies with a set's key and up to `wanted` of its members, and removes them.
+///
+/// - Precondition: the set is there.
+func popScored(
+    _ wanted: Int64, highest: Bool, _ key: Key, _ call: inout Call
+) throws(CommandError) -> Effect {
+    var set = try call.keyspace.sortedSet(key)
+    let count = Int(min(wanted, Int64(set.count)))
+    call.reply.array(2)
+    call.reply.bulk(key.bytes)
+    call.reply.array(count)
+    return recorded(
+        pop(count, highest: highest, nested: true, key, &set, &call),
+        highest ? .zpopmax : .zpopmin, key, &call)
+}
+
+/// Replies with a set's key, the member at an end and its score, and removes that member.
+///
+/// - Precondition: the set is there.
+func popScoredWithKey(
+    highest: Bool, _ key: Key, _ call: inout Call
+) throws(CommandError) -> Effect {
+    var set = try call.keyspace.sortedSet(key)
+    call.reply.array(3)
+    call.reply.bulk(key.bytes)
+    return recorded(
+        pop(1, highest: highest, nested: false, key, &set, &call),
+        highest ? .zpopmax : .zpopmin, key, &call)
+}
+
 extension Arguments {
+    /// MIN or MAX.
+    mutating func isHighest() throws(CommandError) -> Bool {
+        if skip("max") { return true }
+        if skip("min") { return false }
+        throw .syntax
+    }
+
     /// The number of keys that follow.
     mutating func keyCount() throws(CommandError) -> Int64 {
         let count = try integer(.invalid("numkeys should be greater than 0"))

@@ -1,0 +1,65 @@
+//  A client that waits for keys.
+//
+//  Raw memory: a session belongs to its connection and is touched on the loop's thread; shards are
+//  used under their locks.
+
+import MartletBase
+
+/// One client's wait.
+package final class Waiter: Wait, @unchecked Sendable {
+    // Unchecked: constant beside what `Wait` has.
+
+    package let record: ClientRecord
+    let isRESP3: Bool
+    /// The client does not want this reply.
+    let isSilent: Bool
+    /// What it gets: see `WaiterService`.
+    let service: AnyObject
+
+    init(
+        _ record: ClientRecord, database: Int, keys: [KeyCopy], destination: KeyCopy?,
+        wanted: ValueKind, isRESP3: Bool, isSilent: Bool, deadlineNanoseconds: Int64?,
+        service: AnyObject
+    ) {
+        self.record = record
+        self.isRESP3 = isRESP3
+        self.isSilent = isSilent
+        self.service = service
+        super.init(
+            database: database, keys: keys, destination: destination, wanted: wanted,
+            deadlineNanoseconds: deadlineNanoseconds)
+    }
+}
+
+/// A wait that has ended, for the loop of its client.
+package struct EndedWaiter: Sendable {
+    package let waiter: Waiter
+    /// The loop that ended it.
+    package let loop: Int
+}
+
+extension EngineState {
+    /// Takes a client, whose wait has ended, off the keys it stood at. The caller holds no lock.
+    func stopWaiting(_ session: UnsafeMutablePointer<Session>) {
+        guard let waiter = unsafe session.pointee.waiter else { return }
+        unsafe session.pointee.waiter = nil
+        unsafe session.pointee.gate.remove(.blocked)
+        clients.setWaiter(nil, of: waiter.record)
+        var emptied = 0
+        for key in waiter.keys {
+            let index = unsafe keyspace.pointee.shardIndex(key.key.hash)
+            let lock = unsafe keyspace.pointee.lock(index)
+            lock.lock()
+            if unsafe keyspace.pointee.shard(index).pointee.waits.remove(waiter, at: key) {
+                emptied += 1
+            }
+            lock.unlock()
+        }
+        changeWaiterCount(by: -1, keys: -emptied)
+    }
+
+    /// Ends a client's wait without a reply, because its connection goes.
+    func abandonWait(_ record: ClientRecord) {
+        _ = clients.waiter(of: record)?.end(.closed)
+    }
+}

@@ -1,0 +1,97 @@
+//  Commands that wait for a key stand in line at it before their locks are released; what is written
+//  to a key with a line is noted. Serving is in Execution/Serving.swift.
+
+import MartletBase
+
+/// What a waiter gets from a key, under the locks of all keys it touches. It replies and records its
+/// effects.
+final class WaiterService: Sendable {
+    typealias Body = @Sendable (inout Call, Key) throws(CommandError) -> Void
+    let run: Body
+
+    init(_ run: @escaping Body) { self.run = run }
+}
+
+/// A key to look at for those who wait for it.
+struct ReadyKey {
+    let database: Int
+    let key: KeyCopy
+}
+
+/// A loop's keys that became ready, and what is held to serve them.
+final class ReadyKeys {
+    /// To be served before the locks are released.
+    var now: [ReadyKey] = []
+    /// To be served under locks of their own.
+    var later: [ReadyKey] = []
+    /// Whether the running request holds a shard, besides that of the ready key.
+    var holds: @Sendable (Int) -> Bool = ReadyKeys.holdsNone
+    static let holdsNone: @Sendable (Int) -> Bool = { _ in false }
+}
+
+extension Call {
+    /// Has the client wait until one of the keys, whose shards are held, has something for it. In a
+    /// transaction it gets `null` instead.
+    ///
+    /// - Parameters:
+    ///   - keys: where it stands in line; none of them has anything now.
+    ///   - destination: a key its service writes besides.
+    ///   - wanted: the type of value it waits for.
+    ///   - milliseconds: how long; 0 for ever.
+    ///   - null: the reply inside of MULTI.
+    ///   - service: run for a key of the wanted type; replies and records its effects.
+    /// - Returns: the handler's effect: none yet.
+    mutating func wait(
+        for keys: [Key], destination: Key? = nil, wanted: ValueKind, milliseconds: Int64,
+        null: (inout ReplyWriter) -> Void = { $0.nullArray() },
+        service: @escaping WaiterService.Body
+    ) -> Effect {
+        if isNested {
+            null(&reply)
+            return .none
+        }
+        let state = unsafe self.state
+        let session = unsafe self.session
+        var distinct: [KeyCopy] = []
+        for key in keys where !distinct.contains(where: { $0.key.bytes == key.bytes }) {
+            distinct.append(KeyCopy(key))
+        }
+        let waiter = unsafe Waiter(
+            session.pointee.record, database: keyspace.database, keys: distinct,
+            destination: destination.map(KeyCopy.init), wanted: wanted, isRESP3: reply.isRESP3,
+            isSilent: !session.pointee.gate.isDisjoint(with: [.repliesOff, .skipNextReply]),
+            deadlineNanoseconds: Self.deadline(milliseconds, state.clock),
+            service: WaiterService(service))
+        var newKeys = 0
+        for key in distinct {
+            let shard = unsafe keyspace.shard(key.key)
+            if unsafe shard.pointee.waits.add(waiter, at: key) { newKeys += 1 }
+        }
+        state.changeWaiterCount(by: 1, keys: newKeys)
+        state.clients.setWaiter(waiter, of: waiter.record)
+        unsafe session.pointee.waiter = waiter
+        unsafe session.pointee.gate.insert(.blocked)
+        followUp = .block
+        return .none
+    }
+
+    /// The end of a wait; nil for never, and for what no server lives to see.
+    private static func deadline(_ milliseconds: Int64, _ clock: Clock) -> Int64? {
+        if milliseconds == 0 { return nil }
+        let (length, isTooLong) = milliseconds.multipliedReportingOverflow(by: 1_000_000)
+        let (end, isTooLate) = length.addingReportingOverflow(clock.monotonicNanoseconds())
+        return isTooLong || isTooLate ? nil : end
+    }
+
+    /// Notes that a key was written: somebody may wait for it.
+    mutating func noteWritten(_ key: Key, _ database: Int) {
+        let shard = unsafe keyspace.shard(key)
+        if unsafe shard.pointee.waits.isEmpty { return }
+        guard unsafe shard.pointee.waits.isAwaited(key, database),
+            !ready.now.contains(where: {
+                $0.database == database && $0.key.key.bytes == key.bytes
+            })
+        else { return }
+        ready.now.append(ReadyKey(database: database, key: KeyCopy(key)))
+    }
+}

@@ -1,0 +1,143 @@
+//  How a write to a key serves those who wait for it.
+//
+//  Every effect on a key with a line makes it ready; when the command, transaction or script that caused it has
+//  ended, its locks still held, ready keys are served: first come, first served, as long as there is
+//  something. What serving brings about (BLMOVE pushes to another key) makes keys ready in turn, one
+//  after the other and not nested in each other.
+//
+//  A waiter that needs a key whose shard is not held is served right after the locks were released,
+//  under new ones; until then nobody behind it is, so that order is kept.
+//
+//  Raw memory: nothing here is owned. Shards are used under locks that the request holds, or that are
+//  taken here; a session is touched on its loop's thread.
+
+import MartletBase
+
+extension Call {
+    /// Serves those who wait for what the ended request has written. Its locks are still held.
+    mutating func serveWaiters(_ counts: LoopCounts) {
+        let own = (arguments, keyspace.database, reply.isRESP3, isNested)
+        var ownReply = ByteBuffer()
+        swap(&reply.buffer, &ownReply)
+        isNested = true
+        while !ready.now.isEmpty {
+            serve(ready.now.removeFirst(), counts)
+        }
+        // An expiry that was met when nobody got anything.
+        ChangeLog.publish(.recorded, &self, counts)
+        swap(&reply.buffer, &ownReply)
+        (arguments, keyspace.database, reply.isRESP3, isNested) = own
+        if !ready.later.isEmpty && followUp == .none { followUp = .serveWaiters }
+    }
+
+    private mutating func serve(_ ready: ReadyKey, _ counts: LoopCounts) {
+        let key = ready.key.key
+        keyspace.database = ready.database
+        let shardIndex = unsafe keyspace.keyspace.pointee.shardIndex(key.hash)
+        let shard = unsafe keyspace.shard(key)
+        var ticket: UInt64 = 0
+        while let entry = keyspace.find(key),
+            let waiter = unsafe shard.pointee.waits.next(
+                at: key, ready.database, after: ticket) as? Waiter
+        {
+            ticket = waiter.ticket
+            guard entry.kind == waiter.wanted else { continue }
+            if let destination = waiter.destination {
+                let other = unsafe keyspace.keyspace.pointee.shardIndex(destination.key.hash)
+                if other != shardIndex && !self.ready.holds(other) {
+                    if waiter.outcome == .waiting {
+                        self.ready.later.append(ready)
+                        return
+                    }
+                    continue
+                }
+            }
+            guard waiter.end(.served) else { continue }
+            reply.isRESP3 = waiter.isRESP3
+            do {
+                try (waiter.service as? WaiterService)?.run(&self, key)
+            } catch {
+                error.write(to: &reply, detail: errorDetail.view)
+            }
+            ChangeLog.publish(.recorded, &self, counts)
+            swap(&waiter.reply, &reply.buffer)
+            unsafe state.waiterEnded.call(EndedWaiter(waiter: waiter, loop: loop))
+        }
+    }
+}
+
+extension Executor {
+    /// Serves those who needed more than the locks of the request that made their key ready. The
+    /// caller holds none.
+    ///
+    /// - Returns: whether some are left because a shard is claimed: to be tried again.
+    @discardableResult
+    package mutating func serveLateWaiters() -> Bool {
+        if call.ready.later.isEmpty { return false }
+        let keyspace = unsafe call.state.keyspace
+        var claimed: [ReadyKey] = []
+        while !call.ready.later.isEmpty {
+            let ready = call.ready.later.removeFirst()
+            let plan = plan(ready)
+            guard unsafe Router.lock(plan, keyspace.pointee) else {
+                claimed.append(ready)
+                continue
+            }
+            call.keyspace.sinks = unsafe call.state.sinks
+            call.ready.holds = plan.holds
+            call.ready.now.append(ready)
+            call.serveWaiters(statistics.counts)
+            call.ready.holds = ReadyKeys.holdsNone
+            call.followUp = .none
+            unsafe Router.unlock(plan, keyspace.pointee)
+        }
+        call.ready.later = claimed
+        return !claimed.isEmpty
+    }
+
+    /// The shards of a key and of what the first in its line needs besides.
+    private mutating func plan(_ ready: ReadyKey) -> LockPlan {
+        let keyspace = unsafe call.state.keyspace
+        let key = ready.key.key
+        let index = unsafe keyspace.pointee.shardIndex(key.hash)
+        var set = ShardSet()
+        set.insert(index)
+        let lock = unsafe keyspace.pointee.lock(index)
+        lock.lock()
+        var ticket: UInt64 = 0
+        while let waiter = unsafe keyspace.pointee.shard(index).pointee.waits.next(
+            at: key, ready.database, after: ticket)
+        {
+            ticket = waiter.ticket
+            if waiter.outcome != .waiting { continue }
+            if let destination = waiter.destination {
+                set.insert(unsafe keyspace.pointee.shardIndex(destination.key.hash))
+            }
+            break
+        }
+        lock.unlock()
+        return .several(set)
+    }
+
+    /// Ends a client's wait on its own loop: takes it off its keys and writes its reply. The caller
+    /// holds no lock.
+    package mutating func finishWaiting(
+        _ session: UnsafeMutablePointer<Session>, into output: inout ByteBuffer
+    ) {
+        guard let waiter = unsafe session.pointee.waiter else { return }
+        let state = unsafe call.state
+        unsafe state.stopWaiting(session)
+        if waiter.isSilent { return }
+        switch waiter.outcome {
+        case .served:
+            output.append(waiter.reply.view)
+        case .timedOut, .unblocked:
+            output.append(waiter.isRESP3 ? "_\r\n" : "*-1\r\n")
+        case .unblockedWithError:
+            output.append("-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")
+            statistics.countError(code: ByteView("UNBLOCKED"))
+        case .waiting, .closed:
+            break
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//  The clients of one loop that wait for keys, and when they give up.
+//
+//  Raw memory: clients belong to the loop's handler, which removes one here before it frees it.
+
+import MartletBase
+import MartletEngine
+
+/// Waiting clients by id, and their deadlines in order.
+@safe
+struct BlockedClients: ~Copyable {
+    private var clients: [Int64: UnsafeMutablePointer<LoopHandler.Client>] = unsafe [:]
+    /// Waits that ended otherwise are left in it for a while.
+    private var deadlines = DeadlineHeap<Waiter>()
+    /// Clients whose wait this loop has ended.
+    private var ended: [Int64] = []
+
+    var isEmpty: Bool { unsafe clients.isEmpty }
+
+    /// The waiting client of that id.
+    func client(_ id: Int64) -> UnsafeMutablePointer<LoopHandler.Client>? { unsafe clients[id] }
+
+    mutating func add(_ client: UnsafeMutablePointer<LoopHandler.Client>) {
+        guard let waiter = unsafe client.pointee.session.pointee.waiter else { return }
+        unsafe clients[waiter.record.id] = client
+        guard let deadline = waiter.deadlineNanoseconds else { return }
+        if unsafe deadlines.count > 2 * clients.count + 64 {
+            deadlines.keep { $0.outcome == .waiting }
+        }
+        deadlines.insert(waiter, nanoseconds: deadline)
+    }
+
+    @discardableResult
+    mutating func remove(_ id: Int64) -> UnsafeMutablePointer<LoopHandler.Client>? {
+        unsafe clients.removeValue(forKey: id)
+    }
+
+    mutating func noteEnded(_ id: Int64) { ended.append(id) }
+
+    /// A client whose wait is over, by this loop or by its deadline; nil when there is none.
+    mutating func nextEnded(nowNanoseconds: Int64) -> Int64? {
+        if let id = ended.popLast() { return id }
+        while let waiter = deadlines.removeDue(nowNanoseconds: nowNanoseconds) {
+            if waiter.end(.timedOut) { return waiter.record.id }
+        }
+        return nil
+    }
+
+    /// In how many milliseconds the next deadline comes; `Int32.max` for never.
+    func millisecondsLeft(nowNanoseconds: Int64) -> Int32 {
+        guard let earliest = deadlines.earliestNanoseconds else { return .max }
+        return Int32(clamping: max(0, earliest - nowNanoseconds + 999_999) / 1_000_000)
+    }
+}

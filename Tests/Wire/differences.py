@@ -48,6 +48,24 @@ def name(command: Command) -> bytes:
     return command[0].upper()
 
 
+def has_odd_bound(command: Command) -> bool:
+    """Whether some end of a score range is no plain number: `" 1"`, `(0x10`."""
+    return any(re.match(rb"\(?\s|.*[xX]", word) for word in command[2:])
+
+
+def has_negative_offset(command: Command) -> bool:
+    return any(word.upper() == b"LIMIT" and offset.startswith(b"-") for word, offset in zip(command, command[1:]))
+
+
+def are_same_numbers(ours: Reply, theirs: Reply, digits_min: int) -> bool:
+    """Whether the replies differ in nothing but how numbers of `digits_min` digits and more are printed."""
+    one, other = (re.split(r"([-+]?\d+\.?\d*(?:e[-+]?\d+)?)", render(reply)) for reply in (ours, theirs))
+    return len(one) == len(other) and all(
+        mine == right or index % 2 == 1 and float(mine) == float(right)
+        and len(re.sub(r"e.*|\D", "", right).strip("0")) >= digits_min
+        for index, (mine, right) in enumerate(zip(one, other)))
+
+
 class Avoided(NamedTuple):
     oracle: str
     why: str
@@ -66,8 +84,6 @@ AVOIDED = [
               and re.fullmatch(rb"-\d{4,}", command[2]) is not None
               and command[2] != b"-9223372036854775808")
       for oracle in ALL),
-
-
     Avoided("redis7", "7.0 aborts a transaction for a ZRANK with WITHSCORE, which it does not know.",
             lambda command, in_multi: in_multi and name(command) in (b"ZRANK", b"ZREVRANK") and len(command) > 3),
     Avoided("redis8", "Redis 8.2 sometimes loses the reply of a failing AUTH inside a pipeline or MULTI.",
@@ -78,6 +94,11 @@ AVOIDED = [
       for oracle in ("redis8", "valkey9")),
     Avoided("redis7", "7.0 takes the smallest integer as a count or rank and overflows; later ones refuse it.",
             lambda command, in_multi: name(command) in (b"LREM", b"LPOS") and b"-9223372036854775808" in command),
+    Avoided("redis7", "7.0 takes score bounds with leading blanks or hexadecimal digits, and stores or removes.",
+            lambda command, in_multi: name(command) in (b"ZRANGESTORE", b"ZREMRANGEBYSCORE")
+            and has_odd_bound(command)),
+    Avoided("valkey9", "ZRANGESTORE with a negative offset stores what `negative_offset` returns.",
+            lambda command, in_multi: name(command) == b"ZRANGESTORE" and has_negative_offset(command)),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "
             "refuse that command and go on.",
             lambda command, in_multi: in_multi and name(command) in (b"MULTI", b"WATCH")),
@@ -142,6 +163,19 @@ def getex_missing(command: Command, ours: Reply, theirs: Reply) -> bool:
     return name(command) == b"GETEX" and ours.is_null and theirs.is_error
 
 
+@difference("GETEX looks at the key's type before its options' values", "valkey9",
+            why="Redis replies WRONGTYPE for a key of another type before it reads the time; Valkey reads it first.")
+def getex_of_another_type(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"GETEX" and ours.is_error and ours.value.startswith(b"WRONGTYPE") and theirs.is_error
+
+
+@difference("A member that is not added makes no skip list", "valkey9",
+            why="Valkey changes the form of a sorted set for the longest of ZADD's members, even if XX or an "
+                "error keeps it out.")
+def refused_long_member(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"OBJECT" and (ours.value, theirs.value) == (b"listpack", b"skiplist")
+
+
 @difference("COMMAND GETKEYS of a command alone", "redis7",
             why="7.0 wants an argument behind the command; 8 looks at the command first and says what it lacks.")
 def keys_of_a_command_alone(command: Command, ours: Reply, theirs: Reply) -> bool:
@@ -189,14 +223,24 @@ def signed_zero(command: Command, ours: Reply, theirs: Reply) -> bool:
 @difference("Scores in their shortest form", "redis7",
             why="7.0 prints 17 digits; 7.2 and later, and Martlet, the fewest that read back as the number.")
 def shortest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
-    def numbers(reply: Reply) -> list[str | float]:
-        parts = re.split(r"([-+]?\d+\.?\d*(?:e[-+]?\d+)?)", render(reply))
-        return [float(part) if index % 2 else part for index, part in enumerate(parts)]
-    return name(command).startswith(b"Z") and numbers(ours) == numbers(theirs)
+    return name(command).startswith(b"Z") and are_same_numbers(ours, theirs, digits_min=1)
+
+
+@difference("Scores of 16 digits and more, to the nearest", "redis8", "valkey9",
+            why="Their Grisu2 at times prints a digit too many or the farther of two numbers; Martlet always "
+                "prints the fewest digits, and of those the nearest, 0.2 for 0.25.")
+def nearest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command).startswith(b"Z") and are_same_numbers(ours, theirs, digits_min=16)
 
 
 @difference("The ends of a score range are plain numbers", "redis7",
             why="7.0 takes leading blanks and hexadecimal; 8 and 9 refuse them.")
 def plain_bounds(command: Command, ours: Reply, theirs: Reply) -> bool:
-    return ours == Reply("-", b"ERR min or max is not a float") and any(
-        re.match(rb"\(?\s|.*[xX]", word) for word in command[2:])
+    return ours == Reply("-", b"ERR min or max is not a float") and has_odd_bound(command)
+
+
+@difference("A range with a negative offset is empty", "valkey9",
+            why="In Redis a LIMIT with a negative offset selects nothing; Valkey's skip lists count it from "
+                "the last member.")
+def negative_offset(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command).startswith(b"Z") and has_negative_offset(command) and ours.value == ()

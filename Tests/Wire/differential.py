@@ -29,7 +29,7 @@ ROUND_COMMANDS = 2500
 CHECKPOINT_COMMANDS = 500
 SETTLE_SECONDS = 0.02
 CLOCK_TOLERANCE_SECONDS = 3
-SHRINK_SECONDS_MAX = 90
+SHRINK_SECONDS_MAX = 30
 REPLY_SECONDS_MAX = 5
 REPORTED_STEPS_MAX = 60
 DATABASES = 16
@@ -74,6 +74,8 @@ class Failure(NamedTuple):
     what: str
     ours: str
     theirs: str
+    # The key whose states differ, if that is what failed.
+    key: bytes | None = None
 
 
 class Script:
@@ -420,11 +422,12 @@ class Duel:
             return Failure(index, "state", repr(problem), "")
         for database, name in sorted(mine.keys() | right.keys()):
             ours, theirs = mine.get((database, name)), right.get((database, name))
-            if ours == theirs or ours and theirs and all(
-                    judge.same(command, a, b) for command, a, b in zip(about(name), ours, theirs)):
-                continue
             what = f"state of {render_command([name])} in database {database}"
-            return Failure(index, what, describe(ours), describe(theirs))
+            if ours is None or theirs is None:
+                return Failure(index, what, describe(ours), describe(theirs), name)
+            for command, a, b in zip(about(name), ours, theirs):
+                if a != b and not judge.same(command, a, b):
+                    return Failure(index, f"{what}: {render_command(command)}", render(a), render(b), name)
         return None
 
     def play_afresh(self, protocols: list[int], steps: list[Step]) -> Failure | None:
@@ -435,23 +438,31 @@ class Duel:
         return self.play(protocols, steps)
 
     def shrink(self, protocols: list[int], steps: list[Step]) -> tuple[list[Step], Failure]:
-        """The shortest sequence found that still fails, and how it fails."""
+        """The shortest sequence found in `SHRINK_SECONDS_MAX` that still fails, and how it fails."""
         deadline = time.monotonic() + SHRINK_SECONDS_MAX
         failure = self.play_afresh(protocols, steps)
         if failure is None:
             return steps, Failure(len(steps), "does not fail again: depends on timing", "", "")
         best = steps[: failure.index + 1]
+        kind = failure.what.split()[0].upper()
+        # Two servers take longer to start than hundreds of commands to play: emptied ones will do
+        # unless the failure is one of those that only a server shows that has done nothing.
+        again = self.play(protocols, best)
+        play = self.play if again is not None and again.what.split()[0].upper() == kind else self.play_afresh
 
         def attempt(candidate: list[Step]) -> bool:
             nonlocal best, failure
             candidate = sendable(self.oracle_name, candidate)
-            found = self.play_afresh(protocols, candidate)
+            found = play(protocols, candidate)
             # Another failure than the one to explain would lead astray.
-            if found is None or found.what.split()[0].upper() != failure.what.split()[0].upper():
+            if found is None or found.what.split()[0].upper() != kind:
                 return False
             best, failure = candidate[: found.index + 1], found
             return True
 
+        # What touches the same keys is most often enough, and never much.
+        words = {failure.key} if failure.key is not None else set(best[-1].command[1:])
+        attempt([step for step in best if step is best[-1] or concerns(step.command, words)])
         size = len(best) // 2
         while size >= 1 and time.monotonic() < deadline:
             start, removed = 0, False
@@ -465,6 +476,13 @@ class Duel:
         # One command at a time reads best, unless the pipeline is what fails.
         attempt([step._replace(batch=number) for number, step in enumerate(best)])
         return best, failure
+
+
+def concerns(command: list[bytes], words: set[bytes]) -> bool:
+    """Whether the command has one of `words` among its arguments, or none at all, as FLUSHALL, or
+    decides where others work."""
+    return (len(command) == 1 or not words.isdisjoint(command[1:])
+            or command[0].upper() in (b"SELECT", b"SWAPDB", b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"RESET"))
 
 
 def describe(entry: list[Reply] | None) -> str:
@@ -532,12 +550,14 @@ def main() -> int:
                 continue
             with Server(name) as oracle:
                 duel = Duel(martlet, oracle)
+                # Before, not only afterwards: a run that is cut off must be repeatable too.
+                print(f"{name}: seed {seed}", flush=True)
                 if options.survey:
                     survey(duel, seed, options.commands, options.groups.split(","))
                     continue
                 started = time.monotonic()
                 problem = run(duel, seed, options.commands, options.groups.split(","), options.round, True)
-                print(f"{name}: seed {seed}, {duel.commands} commands in "
+                print(f"{name}: {duel.commands} commands in "
                       f"{time.monotonic() - started:.1f} s, {'FAILED' if problem else 'no difference'}")
                 if duel.oracle_faults:
                     print(f"  {duel.oracle_faults} rounds given up: the oracle died or hung")

@@ -135,9 +135,10 @@ def main() -> int:
     options = parser.parse_args()
     seed = options.seed or random.randrange(1, 2**31)
     started = time.monotonic()
+    print(f"mutated frames: seed {seed}", flush=True)
     with Server(MARTLET) as server:
         problem = run(server, seed, options.frames)
-    print(problem or f"{options.frames} frames, seed {seed}, {time.monotonic() - started:.0f} s: the server serves")
+    print(problem or f"{options.frames} frames, {time.monotonic() - started:.0f} s: the server serves")
     return 1 if problem else 0
 
 

@@ -1,6 +1,8 @@
-"""A short run of the differential fuzzer against each oracle; `make fuzz` runs the long one."""
+"""A short run of the differential fuzzer against each oracle; `make fuzz` runs the long one.
 
-import random
+The seeds are fixed: a change must not fail or pass by chance, for a difference that was there
+before it. `make fuzz` draws new ones; what it finds becomes a fix or a row of `differences`.
+"""
 
 import pytest
 
@@ -11,14 +13,14 @@ from resp import Reply
 from servers import ORACLES, SHARE
 
 COMMANDS = int(20_000 * SHARE)
+SEEDS = (1, 2)
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_random_commands_get_the_oracles_replies_and_leave_its_state(martlet, oracle, request):
     duel = differential.Duel(martlet, request.getfixturevalue(oracle))
-    # Half of it is the same on every machine, half is new each time; both print their seed.
-    for seed in (1, random.randrange(2, 2**31)):
-        problem = differential.run(duel, seed, COMMANDS // 2, generators.groups())
+    for seed in SEEDS:
+        problem = differential.run(duel, seed, COMMANDS // len(SEEDS), generators.groups())
         assert problem is None, problem
 
 

@@ -123,8 +123,8 @@ struct SortedSetTests {
         let members = (0..<1_000).map { Array("\($0 * 7)".utf8) }
         for member in members { _ = member.withView { set.place($0, 1, rule: []) } }
         let sorted = members.sorted { $0.lexicographicallyPrecedes($1) }
+        var random = Random(seed: testSeed())
         for _ in 0..<200 {
-            var random = Random(seed: testSeed())
             let low = Array("\(random.index(below: 8_000))".utf8)
             let high = Array("\(random.index(below: 8_000))".utf8)
             low.withView { low in

@@ -1,0 +1,98 @@
+"""The snippets under "Patterns" in the README, run as they stand against Martlet and redis-server."""
+
+import functools
+import re
+import threading
+from pathlib import Path
+
+import pytest
+import redis
+
+from servers import SHARE
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def snippets() -> list[str]:
+    section = README.read_text().split("\n## Patterns\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+@pytest.fixture(params=["martlet", "redis7", "redis8"])
+def patterns(request, monkeypatch):
+    """What the snippets define, after all of them have run in order."""
+    server = request.getfixturevalue(request.param)
+    with server.connect() as connection:
+        connection.ok("FLUSHALL")
+    # The only change: the server is not at the default port.
+    monkeypatch.setattr(redis, "Redis", functools.partial(redis.Redis, port=server.port))
+    names: dict = {}
+    for number, snippet in enumerate(snippets()):
+        exec(compile(snippet, f"README.md, snippet {number + 1}", "exec"), names)
+    yield names
+    names["r"].close()
+
+
+def at_once(count: int, body) -> list:
+    """Results of `body(index)`, called by so many threads that begin together."""
+    results: list = [None] * count
+    barrier = threading.Barrier(count)
+
+    def run(index: int) -> None:
+        barrier.wait()
+        results[index] = body(index)
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_every_snippet_runs(patterns):
+    assert {"allow", "acquire", "release", "work", "visit"} <= patterns.keys()
+    assert len(snippets()) >= 6
+
+
+@pytest.mark.parametrize("transaction", [False, True])
+def test_the_limiter_never_admits_more_than_its_limit(patterns, transaction):
+    for number in range(max(2, int(10 * SHARE))):
+        allowed = at_once(20, lambda index: sum(
+            patterns["allow"](f"user{number}", 30, 60, transaction=transaction) for _ in range(5)))
+        assert sum(allowed) <= 30
+        # Nobody asks at the same time now: what is left of the window is given out, and no more.
+        left = sum(patterns["allow"](f"user{number}", 30, 60, transaction=transaction) for _ in range(40))
+        assert sum(allowed) + left == 30
+
+
+def test_a_request_as_old_as_the_window_has_left_it(patterns, monkeypatch):
+    now = 1_700_000_000
+    monkeypatch.setattr(patterns["time"], "time", lambda: now)
+    assert [patterns["allow"]("edge", 1, 10) for _ in range(2)] == [True, False]
+    now += 9.999
+    assert not patterns["allow"]("edge", 1, 10)
+    now = 1_700_000_010
+    assert patterns["allow"]("edge", 1, 10)
+
+
+def test_a_lock_has_one_holder(patterns):
+    tokens = [token for token in at_once(16, lambda _: patterns["acquire"]("contended", 10_000)) if token]
+    assert len(tokens) == 1
+    assert sum(at_once(8, lambda _: patterns["release"]("contended", tokens[0]))) == 1
+
+
+def test_every_job_is_worked_on_once(patterns):
+    jobs = [f"job{number}" for number in range(60)]
+    done: list[str] = []
+
+    def turn(index: int) -> None:
+        if index == 0:
+            for job in jobs:
+                patterns["put"](job)
+        else:
+            while patterns["work"](f"worker{index}", done.append, 0.3):
+                pass
+
+    at_once(6, turn)
+    assert sorted(done) == sorted(jobs)

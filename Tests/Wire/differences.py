@@ -72,6 +72,23 @@ class Avoided(NamedTuple):
     matches: Callable[[Command, bool], bool]
 
 
+FIELD_DEADLINES = frozenset(
+    b"HEXPIRE HPEXPIRE HEXPIREAT HPEXPIREAT HTTL HPTTL HEXPIRETIME HPEXPIRETIME HPERSIST HGETEX HSETEX".split())
+
+
+def is_loose_field_deadline(command: Command) -> bool:
+    """Whether Valkey takes this where Redis refuses it."""
+    if name(command) not in FIELD_DEADLINES:
+        return False
+    words = [word.upper() for word in command[2:8]]
+    options = words[:words.index(b"FIELDS")] if b"FIELDS" in words else words
+    conditions = [word for word in options if word in (b"NX", b"XX", b"GT", b"LT")]
+    deadlines = [word for word in options if word in (b"EX", b"PX", b"EXAT", b"PXAT", b"PERSIST", b"KEEPTTL")]
+    unit = 1 if name(command).startswith(b"HP") or deadlines[:1] in ([b"PX"], [b"PXAT"]) else 1000
+    times = [int(word) for word in options if re.fullmatch(rb"[1-9]\d{9,18}", word)]
+    return len(conditions) > 1 or len(deadlines) > 1 or any(time * unit >= 1 << 45 for time in times)
+
+
 # What is never sent to an oracle, since the two states would part for good afterwards.
 AVOIDED = [
     *(Avoided(oracle, "A HELLO with a wrong option changes nothing; Redis has by then applied the options "
@@ -99,6 +116,8 @@ AVOIDED = [
             and has_odd_bound(command)),
     Avoided("valkey9", "ZRANGESTORE with a negative offset stores what `negative_offset` returns.",
             lambda command, in_multi: name(command) == b"ZRANGESTORE" and has_negative_offset(command)),
+    Avoided("valkey9", "Valkey takes two options of a kind for fields' deadlines, and more than 46 bits of time.",
+            lambda command, in_multi: is_loose_field_deadline(command)),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "
             "refuse that command and go on.",
             lambda command, in_multi: in_multi and name(command) in (b"MULTI", b"WATCH")),
@@ -187,6 +206,18 @@ def keys_of_a_command_alone(command: Command, ours: Reply, theirs: Reply) -> boo
             why="Redis names the word or number that is wrong, as Martlet does; Valkey has texts of its own.")
 def hgetdel_arguments(command: Command, ours: Reply, theirs: Reply) -> bool:
     return name(command) == b"HGETDEL" and ours.is_error and theirs.is_error
+
+
+@difference("What is wrong with the arguments of a command on deadlines of fields", "valkey9",
+            why="Redis names the word or number that is wrong, as Martlet does; Valkey has texts of its own.")
+def field_deadline_arguments(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) in FIELD_DEADLINES and ours.is_error and theirs.is_error
+
+
+@difference("OBJECT ENCODING of a hash whose fields have deadlines", "valkey9",
+            why="Redis has a form of its own for it, and Martlet its name; Valkey makes a table of it.")
+def encoding_of_timed_hash(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"OBJECT" and ours.value == b"listpackex" and theirs.value in (b"hashtable", b"listpack")
 
 
 @difference("LCS of long strings", *ALL,

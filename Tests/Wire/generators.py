@@ -591,6 +591,73 @@ def set_as_scores(rng):
     return [name, *sources, b"WITHSCORES"]
 
 
+# Deadlines of fields
+
+
+def counted(rng: random.Random, names: Arguments) -> Arguments:
+    """FIELDS and how many there are, now and then wrong."""
+    count = b"%d" % len(names) if rng.random() < 0.93 else integer(rng)
+    return [b"FIELDS" if rng.random() < 0.97 else b"FIELD", count]
+
+
+@command("hash fields", 6, needs="HEXPIRE")
+def hexpire(rng):
+    name, make = rng.choice([(b"HEXPIRE", seconds), (b"HPEXPIRE", milliseconds),
+                             (b"HEXPIREAT", at_seconds), (b"HPEXPIREAT", at_milliseconds)])
+    names = fields(rng)
+    return [name, key(rng), make(rng), *some(rng, 0.15, [b"NX"], [b"XX"], [b"GT"], [b"LT"]),
+            *counted(rng, names), *names]
+
+
+@command("hash fields", 5, needs="HEXPIRE")
+def httl(rng):
+    names = fields(rng, 8)
+    return [rng.choice([b"HTTL", b"HPTTL", b"HEXPIRETIME", b"HPEXPIRETIME"]), key(rng), *counted(rng, names), *names]
+
+
+@command("hash fields", 2, needs="HEXPIRE")
+def hpersist(rng):
+    names = fields(rng)
+    return [b"HPERSIST", key(rng), *counted(rng, names), *names]
+
+
+@command("hash fields", 3, needs="HGETEX")
+def hgetex(rng):
+    names = fields(rng)
+    return [b"HGETEX", key(rng), *rng.choice([[], expiry_option(rng), expiry_option(rng), [b"PERSIST"]]),
+            *some(rng, 0.02, [b"KEEPTTL"], [b"EX", b"10"]), *counted(rng, names), *names]
+
+
+@command("hash fields", 4, needs="HGETEX")
+def hsetex(rng):
+    names = fields(rng)
+    pairs = [part for name in names for part in (name, value(rng))]
+    if rng.random() < 0.03:
+        pairs.pop()
+    return [b"HSETEX", key(rng), *some(rng, 0.2, [b"FNX"], [b"FXX"], [b"KEEPTTL"], expiry_option(rng),
+                                       [b"PERSIST"] if rng.random() < 0.05 else []),
+            *counted(rng, names), *pairs]
+
+
+@command("hash fields", 4)
+def hash_with_all(rng):
+    """So that the fields that others give deadlines to are there."""
+    return [b"HSET", key(rng), *(part for index in range(8) for part in (b"f%d" % index, b"%d" % index))]
+
+
+@command("hash fields", 0.15, needs="HEXPIRE")
+def settle_fields(rng):
+    return [b"~SETTLE", b"HPEXPIRE", key(rng), b"%d" % rng.randint(1, 3), b"FIELDS", b"8",
+            *(b"f%d" % index for index in range(8))]
+
+
+@command("hash fields", 2)
+def hash_elsewhere(rng):
+    return rng.choice([
+        [b"COPY", key(rng), key(rng), b"REPLACE"], [b"RENAME", key(rng), key(rng)],
+        [b"PERSIST", key(rng)], [b"EXPIRE", key(rng), seconds(rng)], [b"OBJECT", b"ENCODING", key(rng)]])
+
+
 # Generic
 
 

@@ -290,6 +290,11 @@ package struct HashValue {
     @inline(__always)
     private var isTimed: Bool { place.entry?.header.hasFieldExpiry ?? false }
 
+    /// Remembers that deadlines were spoken of: OBJECT ENCODING of Redis changes with the attempt.
+    package func noteDeadlines() {
+        place.entry?.header.bits |= EntryHeader.hadFieldExpiryBit
+    }
+
     /// The deadline of a field; nil when it has none or is not there.
     package func deadline(of field: ByteView) -> Int64? {
         guard isTimed else { return nil }

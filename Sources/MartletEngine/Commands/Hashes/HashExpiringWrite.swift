@@ -35,6 +35,11 @@ private enum DeadlineChange {
     case clear
     case keep
 
+    var isNone: Bool {
+        if case .none = self { return true }
+        return false
+    }
+
     /// Reads EX, PX, EXAT or PXAT with its number, if it stands next.
     init?(reading call: inout Call) throws(CommandError) {
         let unit: Int64
@@ -63,6 +68,7 @@ private func hgetex(_ call: inout Call) throws(CommandError) -> Effect {
     if case .none = change, call.arguments.skip("persist") { change = .clear }
     if call.arguments.remaining < 2 { throw call.arityError() }
     let count = try call.arguments.fieldCount()
+    if !change.isNone { hash.noteDeadlines() }
 
     let now = call.keyspace.nowMilliseconds
     let limits = call.hashLimits
@@ -177,6 +183,7 @@ private func hsetex(_ call: inout Call) throws(CommandError) -> Effect {
         return .changed(.hset, count: count)
     }
     call.keyspace.record(.hset, key, count: count)
+    hash.noteDeadlines()
     for index in stride(from: start, to: call.arguments.count, by: 2) {
         let field = call.arguments[index]
         if deadline <= now {

@@ -161,6 +161,7 @@ private func expireFields(
     let deadline = try FieldDeadlineOption.read(&call, unit: unit, isRelative: isRelative)
     let condition = FieldCondition(reading: &call.arguments)
     let count = try call.arguments.fieldCount("Parameter `numFields` should be greater than 0")
+    hash.noteDeadlines()
 
     let now = call.keyspace.nowMilliseconds
     let limits = call.hashLimits

@@ -37,6 +37,9 @@ struct TrapTests {
         "Sources/MartletEngine/Structures/NodeMemory.swift": [
             "fatalError": "the system refused memory within our limits"
         ],
+        "Sources/MartletEngine/Clients/Transaction.swift": [
+            "unsafelyUnwrapped": "room was made on the line before, or the index compared"
+        ],
         "Sources/MartletEngine/Execution/Executor.swift": [
             "unsafelyUnwrapped": "a constant address that is not zero"
         ],

@@ -49,6 +49,7 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Clients/EngineState.swift",
         "Sources/MartletEngine/Clients/Session.swift",
         "Sources/MartletEngine/Clients/Statistics.swift",
+        "Sources/MartletEngine/Clients/Transaction.swift",
         "Sources/MartletEngine/Clients/Waiter.swift",
         "Sources/MartletEngine/Commands/Call.swift",
         "Sources/MartletEngine/Commands/CommandTable.swift",

@@ -68,7 +68,7 @@ package struct Session: ~Copyable {
     /// The place in the line of a command that met a claim; 0 for none.
     var place: UInt64 = 0
     /// Commands queued since MULTI; nil outside of transactions.
-    var transaction: Transaction?
+    var transaction: UnsafeMutablePointer<Transaction>?
     /// What the connection watches; nil when nothing.
     var watch: WatchState?
     /// What the connection waits for; nil when nothing.
@@ -80,6 +80,11 @@ package struct Session: ~Copyable {
     package init(record: ClientRecord) {
         self.record = record
         unsafe killedWord = record.killedWord
+        unsafe transaction = nil
+    }
+
+    deinit {
+        if let transaction = unsafe transaction { unsafe TransactionPool.free(transaction) }
     }
 }
 
@@ -113,68 +118,19 @@ extension Session {
     }
 
     /// MULTI: what follows is queued in `transaction`, an empty one.
-    mutating func beginTransaction(_ transaction: Transaction) {
+    mutating func beginTransaction(_ transaction: UnsafeMutablePointer<Transaction>) {
         gate.insert(.inTransaction)
-        self.transaction = transaction
+        unsafe self.transaction = transaction
         record.queuedCommands.store(0, ordering: .relaxed)
     }
 
     /// Forgets what was queued; returns the transaction, to be used again.
-    @discardableResult
-    mutating func endTransaction() -> Transaction? {
+    mutating func endTransaction() -> UnsafeMutablePointer<Transaction>? {
         gate.remove(.inTransaction)
         record.queuedCommands.store(-1, ordering: .relaxed)
         record.transactionBytes.store(0, ordering: .relaxed)
-        return transaction.take()
-    }
-}
-
-/// Empty transactions of a loop: a connection between two of them holds no memory for the next one.
-struct TransactionPool: ~Copyable {
-    private var spare: [Transaction] = []
-
-    /// More than this many transactions are rarely open on one loop at a time.
-    private static let countMax = 16
-
-    mutating func take() -> Transaction { spare.popLast() ?? Transaction() }
-
-    mutating func giveBack(_ transaction: Transaction?) {
-        guard let transaction, spare.count < Self.countMax else { return }
-        transaction.reset()
-        spare.append(transaction)
-    }
-}
-
-/// Commands queued between MULTI and EXEC.
-final class Transaction {
-    struct Queued {
-        let command: Int
-        let firstArgument: Int
-        let argumentCount: Int
-    }
-
-    struct Argument {
-        let start: Int
-        let count: Int
-    }
-
-    var commands: [Queued] = []
-    var arguments: [Argument] = []
-    var bytes = ByteBuffer()
-    /// A command could not be queued: EXEC answers EXECABORT.
-    var isAborted = false
-
-    /// Forgets the commands, and gives the memory of many back.
-    func reset() {
-        commands.removeAll(keepingCapacity: commands.capacity < 256)
-        arguments.removeAll(keepingCapacity: arguments.capacity < 1024)
-        if bytes.capacity > 16 * 1024 { bytes.release() } else { bytes.removeAll() }
-        isAborted = false
-    }
-
-    /// Bytes held for queued commands: CLIENT LIST's multi-mem.
-    var memoryBytes: Int {
-        bytes.capacity + commands.capacity * MemoryLayout<Queued>.stride
-            + arguments.capacity * MemoryLayout<Argument>.stride
+        let ended = unsafe transaction
+        unsafe transaction = nil
+        return unsafe ended
     }
 }

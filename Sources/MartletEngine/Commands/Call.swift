@@ -52,7 +52,7 @@ package struct Call: ~Copyable {
 
     /// Ends the session's transaction, if one is open.
     mutating func endTransaction() {
-        transactions.giveBack(unsafe session.pointee.endTransaction())
+        unsafe transactions.giveBack(session.pointee.endTransaction())
     }
 
     /// The command that runs.

@@ -62,7 +62,7 @@ extension Executor {
     /// Writes an error for a request that was not run.
     private mutating func reject(_ error: CommandError) -> FollowUp {
         if unsafe call.session.pointee.gate.contains(.inTransaction) {
-            unsafe call.session.pointee.transaction?.isAborted = true
+            unsafe call.session.pointee.transaction?.pointee.isAborted = true
         }
         let before = call.reply.buffer.count
         error.write(to: &call.reply, detail: call.errorDetail.view)
@@ -153,9 +153,11 @@ extension Executor {
         guard unsafe command.number == call.commands.execNumber,
             let transaction = unsafe call.session.pointee.transaction
         else { return false }
-        return transaction.commands.contains { queued in
-            unsafe call.commands.all[queued.command].traits.contains(.growsMemory)
+        for index in unsafe 0..<transaction.pointee.commands.count {
+            let row = unsafe rows + transaction.pointee.commands[index].command
+            if unsafe row.pointee.traits.contains(.growsMemory) { return true }
         }
+        return false
     }
 
     /// Memory is weighed ten times a second; what was freed since then counts at once.
@@ -215,10 +217,11 @@ extension Executor {
         guard unsafe command.number == call.commands.execNumber,
             let transaction = unsafe call.session.pointee.transaction
         else { return false }
-        return transaction.commands.contains { queued in
-            let command = unsafe call.commands.all[queued.command]
-            return command.access == .write || command.traits.contains(.mayReplicate)
+        for index in unsafe 0..<transaction.pointee.commands.count {
+            let command = unsafe call.commands.all[transaction.pointee.commands[index].command]
+            if command.access == .write || command.traits.contains(.mayReplicate) { return true }
         }
+        return false
     }
 
     // MARK: Replies that are not wanted

@@ -41,7 +41,7 @@ package struct Executor: ~Copyable {
     var call: Call
     private var store = ArgumentStore()
     private let batch: UnsafeMutablePointer<BatchItem>
-    private let rows: UnsafeMutablePointer<CommandRow>
+    let rows: UnsafeMutablePointer<CommandRow>
     private let keyspace: UnsafeMutablePointer<Keyspace>
     private let effects: UnsafeMutablePointer<EffectBuffer>
     private let counters: UnsafeMutablePointer<KeyCounters>

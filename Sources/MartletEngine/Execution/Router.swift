@@ -10,8 +10,11 @@ struct ShardSet {
             UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64,
             UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64
         ) = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    /// The words that are not zero, as bits.
+    private var used: UInt16 = 0
 
     mutating func insert(_ shard: Int) {
+        used |= 1 << UInt16(shard >> 6)
         unsafe withUnsafeMutableBytes(of: &words) { bytes in
             let offset = (shard >> 6) * 8
             let word = unsafe bytes.load(fromByteOffset: offset, as: UInt64.self)
@@ -30,7 +33,10 @@ struct ShardSet {
     /// Calls `body` for every member in ascending order.
     func forEachShard(_ body: (Int) -> Void) {
         unsafe withUnsafeBytes(of: words) { bytes in
-            for index in 0..<16 {
+            var used = used
+            while used != 0 {
+                let index = used.trailingZeroBitCount
+                used &= used - 1
                 var word = unsafe bytes.load(fromByteOffset: index * 8, as: UInt64.self)
                 while word != 0 {
                     body(index * 64 + word.trailingZeroBitCount)

@@ -2,7 +2,7 @@
 //  commands in order, then one unit of effects.
 //
 //  Raw memory: queued arguments are views into the transaction's own buffer, which nothing changes
-//  while EXEC runs; the array of views is lent for that time.
+//  while EXEC runs.
 
 import CSystem
 import MartletBase
@@ -13,20 +13,10 @@ extension Executor {
         let session = unsafe call.session
         let before = call.reply.buffer.count
         guard let transaction = unsafe session.pointee.transaction else { return .none }
-        let first = transaction.arguments.count
-        for index in 0..<call.arguments.count {
-            let view = call.arguments[index]
-            transaction.arguments.append(
-                Transaction.Argument(start: transaction.bytes.count, count: view.count))
-            transaction.bytes.append(view)
-        }
-        transaction.commands.append(
-            Transaction.Queued(
-                command: command.number, firstArgument: first,
-                argumentCount: call.arguments.count))
+        unsafe transaction.pointee.queue(command.number, call.arguments)
         let record = unsafe session.pointee.record
-        let bytes = transaction.memoryBytes
-        record.queuedCommands.store(transaction.commands.count, ordering: .relaxed)
+        let bytes = unsafe transaction.pointee.memoryBytes
+        unsafe record.queuedCommands.store(transaction.pointee.commands.count, ordering: .relaxed)
         record.transactionBytes.store(bytes, ordering: .relaxed)
         // What is queued counts as received and not executed.
         if unsafe bytes > call.state.settings.queryBufferBytesMax.load(ordering: .relaxed) {
@@ -43,7 +33,7 @@ extension Executor {
         let session = unsafe call.session
         guard let transaction = unsafe session.pointee.transaction else { return .none }
         let exec = call.command
-        if transaction.isAborted {
+        if unsafe transaction.pointee.isAborted {
             let before = call.reply.buffer.count
             call.reply.error("EXECABORT Transaction discarded because of previous errors.")
             countError(from: before)
@@ -53,15 +43,8 @@ extension Executor {
             unsafe call.state.unwatch(session)
             return finish(exec.number)
         }
-        var views: [ByteView] = []
-        let bytes = transaction.bytes.view
-        views.reserveCapacity(transaction.arguments.count)
-        for argument in transaction.arguments {
-            views.append(bytes.slice(argument.start, argument.start + argument.count))
-        }
-        let plan = unsafe views.withUnsafeMutableBufferPointer { buffer in
-            unsafe self.plan(transaction, buffer)
-        }
+        let views = unsafe transaction.pointee.makeViews()
+        let plan = unsafe plan(transaction, views)
         guard takes(plan) else { return .park }
         if let heldUp = heldUp(exec) {
             unsafe Router.unlock(plan, call.state.keyspace.pointee)
@@ -72,10 +55,11 @@ extension Executor {
         if isTouched() {
             call.reply.nullArray()
         } else {
-            call.reply.array(transaction.commands.count)
+            let count = unsafe transaction.pointee.commands.count
+            call.reply.array(count)
             call.isNested = true
-            unsafe views.withUnsafeMutableBufferPointer { buffer in
-                for queued in transaction.commands { unsafe runQueued(queued, buffer) }
+            for index in 0..<count {
+                unsafe runQueued(transaction.pointee.commands[index], views)
             }
             call.isNested = false
             if !call.ready.now.isEmpty {
@@ -97,26 +81,35 @@ extension Executor {
     }
 
     private mutating func arguments(
-        _ queued: Transaction.Queued, _ views: UnsafeMutableBufferPointer<ByteView>
+        _ queued: Transaction.Queued, _ views: UnsafeMutablePointer<ByteView>?
     ) -> Arguments {
-        guard let base = views.baseAddress else {
+        guard let views = unsafe views else {
             preconditionFailure("a queued command has a name")
         }
         return unsafe Arguments(
-            base + queued.firstArgument, count: queued.argumentCount, firstKeyIndex: 0,
-            firstKeyHash: 0, hashKey: call.state.keyspace.pointee.hashKey)
+            views + queued.firstArgument, count: queued.argumentCount,
+            firstKeyIndex: queued.firstKey, firstKeyHash: queued.hash,
+            hashKey: call.state.keyspace.pointee.hashKey)
     }
 
     /// The shards of all queued commands and of all watched keys.
     private mutating func plan(
-        _ transaction: Transaction, _ views: UnsafeMutableBufferPointer<ByteView>
+        _ transaction: UnsafeMutablePointer<Transaction>, _ views: UnsafeMutablePointer<ByteView>?
     ) -> LockPlan {
         var set = ShardSet()
-        for queued in transaction.commands {
-            let command = unsafe call.commands.all[queued.command]
-            if !command.traits.isDisjoint(with: [.allShards, .walksShards]) { return .all }
-            unsafe Router.shards(
-                command, arguments(queued, views), call.state.keyspace.pointee, into: &set)
+        for index in unsafe 0..<transaction.pointee.commands.count {
+            let queued = unsafe transaction.pointee.commands[index]
+            let row = unsafe rows + queued.command
+            switch unsafe row.pointee.shape {
+            case .none: break
+            case .all, .walks: return .all
+            case .one where queued.firstKey != 0:
+                set.insert(unsafe call.state.keyspace.pointee.shardIndex(queued.hash))
+            case .one, .several:
+                unsafe Router.shards(
+                    call.commands.all[queued.command], arguments(queued, views),
+                    call.state.keyspace.pointee, into: &set)
+            }
         }
         if let watch = unsafe call.session.pointee.watch {
             for key in watch.keys {
@@ -148,15 +141,16 @@ extension Executor {
     }
 
     private mutating func runQueued(
-        _ queued: Transaction.Queued, _ views: UnsafeMutableBufferPointer<ByteView>
+        _ queued: Transaction.Queued, _ views: UnsafeMutablePointer<ByteView>?
     ) {
-        let command = unsafe call.commands.all[queued.command]
         call.commandNumber = queued.command
         call.arguments = unsafe arguments(queued, views)
-        if command.parent != nil { call.arguments.position = 2 }
-        let isMonitored = isMonitored(command)
+        call.arguments.position = queued.position
         runNested(queued.command)
-        if isMonitored { feedMonitors(command) }
+        if unsafe call.state.conditions.contains(.monitored) {
+            let command = unsafe call.commands.all[queued.command]
+            if isMonitored(command) { feedMonitors(command) }
+        }
     }
 
     /// Takes the watched keys, whose shards are held, off their shards.

@@ -34,6 +34,9 @@ package struct Arguments {
         self.hashKey = hashKey
     }
 
+    /// Number and hash of the first key, if the batch has computed them; else 0.
+    var knownKey: (index: Int, hash: UInt64) { (firstKeyIndex, firstKeyHash) }
+
     /// Begins another request: as `init` with the same hash key.
     @inline(__always)
     mutating func begin(

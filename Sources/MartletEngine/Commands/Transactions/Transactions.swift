@@ -40,8 +40,7 @@ private func multi(_ call: inout Call) throws(CommandError) -> Effect {
     if unsafe call.session.pointee.gate.contains(.inTransaction) {
         throw .invalid("MULTI calls can not be nested")
     }
-    let transaction = call.transactions.take()
-    unsafe call.session.pointee.beginTransaction(transaction)
+    unsafe call.session.pointee.beginTransaction(call.transactions.take())
     call.reply.ok()
     return .none
 }

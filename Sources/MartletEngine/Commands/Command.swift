@@ -190,6 +190,9 @@ package final class Command: @unchecked Sendable {
     package let keyFlags: (@Sendable (Arguments) -> KeyFlags)?
     /// What Redis' COMMAND INFO lists as tips.
     package let tips: [String]
+    /// The argument that is a member of the first key, 0 for none: it is fetched ahead when requests
+    /// for one key follow each other.
+    package let member: Int
     /// Which arguments are secrets, by number; a command whose arguments all are has `.secret`.
     package let secrets: (@Sendable (Arguments) -> [Int])?
     let run: Handler
@@ -201,8 +204,9 @@ package final class Command: @unchecked Sendable {
     package init(
         _ name: String, since: String, group: DocumentationGroup, syntax: String = "",
         summary: String, complexity: String = "O(1)", arity: Arity, keys: [KeySpec] = [],
-        access: Access = .none, traits: Traits = [], acl: [Category] = [], tips: [String] = [],
-        keyFlags: (@Sendable (Arguments) -> KeyFlags)? = nil, deprecated: Deprecation? = nil,
+        access: Access = .none, traits: Traits = [], acl: [Category] = [], member: Int = 0,
+        tips: [String] = [], keyFlags: (@Sendable (Arguments) -> KeyFlags)? = nil,
+        deprecated: Deprecation? = nil,
         secrets: (@Sendable (Arguments) -> [Int])? = nil,
         subcommands: [Command] = [], awaited: [String] = [],
         run: @escaping Handler
@@ -218,6 +222,7 @@ package final class Command: @unchecked Sendable {
         self.access = access
         self.traits = traits
         self.acl = acl
+        self.member = member
         self.tips = tips
         self.keyFlags = keyFlags
         self.deprecated = deprecated
@@ -249,7 +254,8 @@ package final class Command: @unchecked Sendable {
             other.name, since: other.since, group: other.group, syntax: other.syntax,
             summary: other.summary, complexity: other.complexity, arity: other.arity,
             keys: other.keys, access: other.access, traits: other.traits, acl: other.acl,
-            tips: other.tips, keyFlags: other.keyFlags, deprecated: other.deprecated,
+            member: other.member, tips: other.tips, keyFlags: other.keyFlags,
+            deprecated: other.deprecated,
             secrets: other.secrets, subcommands: other.subcommands.map(Command.init(copying:)),
             awaited: other.awaited, run: other.run)
     }

@@ -31,6 +31,8 @@ struct CommandRow: ~Copyable {
     let arity: Int32
     /// The first key's argument, 0 when there is none or it must be worked out.
     let firstKey: Int32
+    /// The argument that is a member of the first key, 0 when there is none.
+    let member: Int32
     let shape: KeyShape
     let isContainer: Bool
     let isReadOnly: Bool
@@ -40,12 +42,13 @@ struct CommandRow: ~Copyable {
     let traits: Traits
 
     init(
-        run: @escaping Handler, arity: Int32, firstKey: Int32, shape: KeyShape, isContainer: Bool,
-        isReadOnly: Bool, endsBatch: Bool, isOfCollection: Bool, traits: Traits
+        run: @escaping Handler, arity: Int32, firstKey: Int32, member: Int32, shape: KeyShape,
+        isContainer: Bool, isReadOnly: Bool, endsBatch: Bool, isOfCollection: Bool, traits: Traits
     ) {
         handler = run
         self.arity = arity
         self.firstKey = firstKey
+        self.member = member
         self.shape = shape
         self.isContainer = isContainer
         self.isReadOnly = isReadOnly
@@ -137,7 +140,8 @@ package final class CommandTable: @unchecked Sendable {
         let collections: [DocumentationGroup] = [.sortedSet, .hash, .list, .set, .geo]
         return CommandRow(
             run: command.run, arity: Int32(command.arity.number), firstKey: Int32(firstKey),
-            shape: shape, isContainer: !command.subcommands.isEmpty,
+            member: shape == .one ? Int32(command.member) : 0, shape: shape,
+            isContainer: !command.subcommands.isEmpty,
             isReadOnly: command.access == .read, endsBatch: command.traits.contains(.endsBatch),
             isOfCollection: collections.contains(command.group), traits: command.traits)
     }

@@ -45,6 +45,8 @@ package struct Executor: ~Copyable {
     private let keyspace: UnsafeMutablePointer<Keyspace>
     private let effects: UnsafeMutablePointer<EffectBuffer>
     private let counters: UnsafeMutablePointer<KeyCounters>
+    /// Members of a batch's requests while they are fetched ahead.
+    private var hints = MemberHints(capacity: batchSize)
     private let scratch: UnsafeMutableRawPointer
     let statistics: LoopStatistics
     // The hot path reads these instead of the objects that own them: no reference counts.
@@ -130,6 +132,7 @@ package struct Executor: ~Copyable {
         unsafe effects.deinitialize(count: 1)
         unsafe effects.deallocate()
         unsafe counters.deallocate()
+        hints.free()
         unsafe scratch.deallocate()
     }
 
@@ -224,6 +227,8 @@ package struct Executor: ~Copyable {
             let repliesBegin = call.reply.buffer.count
             var next = FollowUp.none
             var index = 0
+            // Up to here, members have been fetched.
+            var fetched = 0
             if count > 1 {
                 while index < Self.entriesAhead {
                     prefetchEntry(index, count)
@@ -234,6 +239,7 @@ package struct Executor: ~Copyable {
             while index < count && next == .none {
                 prefetchEntry(index &+ Self.entriesAhead, count)
                 prefetchOverflowed(index &+ Self.entriesAhead / 2, count)
+                if index >= fetched { fetched = fetchMembers(from: index, count) }
                 next = unsafe execute(batch + index)
                 unsafe batch[index].replyEnd = call.reply.buffer.count
                 index &+= 1
@@ -424,6 +430,47 @@ package struct Executor: ~Copyable {
                 shard: keyspace.pointee.shardIndex(hash), database: call.keyspace.database)
         else { return nil }
         return unsafe Table.prefetchNextGroup(directory, hash: hash)
+    }
+
+    /// Brings the members close that requests from `index` on name, while they are for one key.
+    ///
+    /// - Returns: the index of the first request for which that is still to be done.
+    @inline(__always)
+    private mutating func fetchMembers(from index: Int, _ count: Int) -> Int {
+        let item = unsafe batch + index
+        let following = index &+ 1
+        if unsafe following < count && item.pointee.hash == batch[following].hash
+            && item.pointee.firstKey != 0 && batch[following].firstKey != 0
+            && call.session.pointee.gate.rawValue == 0
+        {
+            return fetchMembers(ofKeyOf: index, count)
+        }
+        return following
+    }
+
+    @inline(never)
+    private mutating func fetchMembers(ofKeyOf index: Int, _ count: Int) -> Int {
+        let hash = unsafe batch[index].hash
+        hints.removeAll()
+        var end = index
+        while unsafe end < count && batch[end].hash == hash && batch[end].firstKey != 0 {
+            let item = unsafe batch[end]
+            let member = unsafe item.row >= 0 ? Int(rows[item.row].member) : 0
+            if member > 0 && member < item.argumentCount {
+                unsafe hints.append(store.views[item.firstArgument + member])
+            }
+            end += 1
+        }
+        if hints.count < 2 { return end }
+        let key = unsafe store.views[batch[index].firstArgument + batch[index].firstKey]
+        let shard = unsafe keyspace.pointee.shardIndex(hash)
+        let lock = unsafe keyspace.pointee.lock(shard)
+        lock.lock()
+        if unsafe heldUp | UInt64(keyspace.pointee.shard(shard).pointee.claimant) == 0 {
+            call.keyspace.prefetch(hints, of: Key(key, hash: hash))
+        }
+        lock.unlock()
+        return end
     }
 
     // MARK: One request

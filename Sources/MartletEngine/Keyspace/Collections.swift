@@ -112,6 +112,16 @@ struct Structure {
         kind == .hash ? unsafe hash.pointee.earliestDeadline : nil
     }
 
+    /// Brings members close that are about to be looked up.
+    func prefetch(_ hints: MemberHints) {
+        switch kind {
+        case .sortedSet: unsafe sortedSet.pointee.prefetch(hints)
+        case .hash: unsafe hash.pointee.prefetch(hints)
+        case .set: unsafe set.pointee.prefetch(hints)
+        case .list, .string, .stream: break
+        }
+    }
+
     /// A structure with the same contents.
     func copy(hashKey: HashKey) -> Structure {
         switch kind {
@@ -319,6 +329,15 @@ extension Partition {
 }
 
 extension KeyAccess {
+    /// Brings members of a key close, if it is a large collection. The caller holds its shard.
+    func prefetch(_ hints: MemberHints, of key: Key) {
+        guard let partition = unsafe shard(key).pointee.partition(database),
+            let slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash),
+            slot.entry.header.encodingBits == ValueEncoding.structure.rawValue
+        else { return }
+        slot.entry.structure.prefetch(hints)
+    }
+
     /// Makes the collection of `entry`, which stands in `source`, the value of `key` here: a copy of
     /// it, or the thing itself, whose entry the caller then removes.
     ///

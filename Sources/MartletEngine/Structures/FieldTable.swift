@@ -106,6 +106,9 @@ struct FieldTable: ~Copyable {
         }
     }
 
+    /// Brings members close that are about to be looked up: see `MemberTable.prefetch`.
+    func prefetch(_ hints: MemberHints) { table.prefetch(hints) }
+
     // MARK: Changing
 
     /// Gives a field a value. It loses its deadline, unless `keepsDeadline`.

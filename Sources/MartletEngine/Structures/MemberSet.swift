@@ -52,6 +52,9 @@ struct MemberSet: ~Copyable {
         for handle in table.sample(count, &random) { body(table.store.member(handle)) }
     }
 
+    /// Brings members close that are about to be looked up: see `MemberTable.prefetch`.
+    func prefetch(_ hints: MemberHints) { table.prefetch(hints) }
+
     // MARK: Changing
 
     /// Puts a member in.

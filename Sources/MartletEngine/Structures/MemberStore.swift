@@ -5,7 +5,9 @@
 //  header says how far it is filled, and no access goes beyond. Used under the shard's lock, or by
 //  the one thread that tears the structure down.
 //
-//         handle:  chunk number (24 bits) << 8 | slot (8 bits)
+//         handle:     chunk number (24 bits) << 8 | slot (8 bits)
+//         directory:  by chunk number, address | size: 0 to 3 for 512 to 4 096 bytes. It stands here so
+//                     that a lookup reads the slot and the record, and not the chunk's header.
 //
 //         chunk:    0  mark        1  the snapshot epoch the chunk was last saved in or born in
 //                   1  free slot   1  head of the list of free slots, 255 = none
@@ -13,7 +15,7 @@
 //                   4  live        2  records
 //                   6  end         2  where the next record goes
 //                   8  live bytes  2  of the records
-//                  10  capacity    2  bytes of the chunk
+//                  10  …           2  unused
 //                  12  number      4  within the store
 //                  16  order       4  place in the dense list of chunks
 //                  20  next        4  in the list the chunk is in
@@ -62,7 +64,7 @@ final class MemberWalk {
 ///   `numberCount` are free; `count`, `recordBytes` and `bytes` are sums over the chunks.
 @safe
 struct MemberStore: ~Copyable {
-    /// Chunk addresses by number, 0 where there is none.
+    /// Chunk addresses and sizes by number, 0 where there is none.
     private var directory: UnsafeMutablePointer<UInt>?
     /// Chunk numbers: those in use, then the free ones.
     private var order: UnsafeMutablePointer<UInt32>?
@@ -115,9 +117,7 @@ struct MemberStore: ~Copyable {
 
     @inline(__always)
     private func chunk(_ number: UInt32) -> MemberChunk {
-        unsafe MemberChunk(
-            UnsafeMutableRawPointer(bitPattern: directory.unsafelyUnwrapped[Int(number)])
-                .unsafelyUnwrapped)
+        unsafe MemberChunk(word: directory.unsafelyUnwrapped[Int(number)])
     }
 
     /// The record of a handle.
@@ -192,7 +192,7 @@ struct MemberStore: ~Copyable {
     @inline(__always)
     func value(_ handle: MemberHandle) -> ByteView { record(handle).value }
 
-    /// Brings the line close in which a record's slot stands.
+    /// Brings the line close in which a record's slot stands; reads the directory alone.
     @inline(__always)
     func prefetchSlot(_ handle: MemberHandle) {
         chunk(handle >> 8).prefetchSlot(Int(handle & 0xFF))
@@ -377,12 +377,11 @@ struct MemberStore: ~Copyable {
         } while capacity < NodeMemory.bytesMax
             && compact > capacity - chunk.slotCount * 2 - slotBytes
         if compact > capacity - chunk.slotCount * 2 - slotBytes { return nil }
-        let grown = unsafe MemberChunk(NodeMemory.allocate(capacity))
+        let grown = unsafe MemberChunk(NodeMemory.allocate(capacity), capacity: capacity)
         unsafe memcpy(grown.base, chunk.base, MemberChunk.headerBytes)
-        grown.capacity = capacity
         rewrite(chunk, into: grown)
         bytes += capacity - chunk.capacity
-        unsafe directory.unsafelyUnwrapped[Int(chunk.number)] = UInt(bitPattern: grown.base)
+        unsafe directory.unsafelyUnwrapped[Int(chunk.number)] = grown.word
         unsafe NodeMemory.free(chunk.base)
         return grown
     }
@@ -393,7 +392,7 @@ struct MemberStore: ~Copyable {
         unsafe withUnsafeTemporaryAllocation(byteCount: NodeMemory.bytesMax, alignment: 8) { room in
             guard let copy = room.baseAddress else { return }
             unsafe memcpy(copy, chunk.base, chunk.capacity)
-            let old = unsafe MemberChunk(copy)
+            let old = unsafe MemberChunk(copy, capacity: chunk.capacity)
             var end = MemberChunk.headerBytes
             for slot in 0..<old.slotCount {
                 guard let offset = old.offset(ofSlot: slot) else {
@@ -421,10 +420,9 @@ struct MemberStore: ~Copyable {
         var capacity = chunkCount < 4 ? 512 : NodeMemory.bytesMax
         while capacity < MemberChunk.headerBytes + size + 2 { capacity *= 2 }
         let number = unsafe order.unsafelyUnwrapped[chunkCount]
-        let chunk = unsafe MemberChunk(NodeMemory.allocate(capacity))
-        chunk.initialize(
-            mark: epoch, capacity: capacity, number: number, order: UInt32(chunkCount))
-        unsafe directory.unsafelyUnwrapped[Int(number)] = UInt(bitPattern: chunk.base)
+        let chunk = unsafe MemberChunk(NodeMemory.allocate(capacity), capacity: capacity)
+        chunk.initialize(mark: epoch, number: number, order: UInt32(chunkCount))
+        unsafe directory.unsafelyUnwrapped[Int(number)] = chunk.word
         chunkCount += 1
         bytes += capacity
         return chunk
@@ -636,20 +634,38 @@ private struct Record {
 @safe
 private struct MemberChunk {
     let base: UnsafeMutableRawPointer
+    /// Bytes of the chunk.
+    let capacity: Int
 
     static let headerBytes = 32
     static let roomyList: UInt8 = 1
     static let sparseList: UInt8 = 2
 
     @inline(__always)
-    init(_ base: UnsafeMutableRawPointer) { unsafe self.base = base }
+    init(_ base: UnsafeMutableRawPointer, capacity: Int) {
+        unsafe self.base = base
+        self.capacity = capacity
+    }
 
-    func initialize(mark: UInt8, capacity: Int, number: UInt32, order: UInt32) {
+    /// The chunk of a directory's word.
+    @inline(__always)
+    init(word: UInt) {
+        unsafe base = UnsafeMutableRawPointer(bitPattern: word & ~3).unsafelyUnwrapped
+        capacity = 512 &<< Int(truncatingIfNeeded: word & 3)
+    }
+
+    /// The directory's word for the chunk.
+    var word: UInt {
+        let size = UInt(capacity.trailingZeroBitCount - 9)
+        precondition(capacity == 512 << size && size <= 3, "a chunk has one of four sizes")
+        return unsafe UInt(bitPattern: base) | size
+    }
+
+    func initialize(mark: UInt8, number: UInt32, order: UInt32) {
         unsafe memset(base, 0, Self.headerBytes)
         self.mark = mark
         freeSlot = 255
         end = Self.headerBytes
-        self.capacity = capacity
         unsafe base.storeBytes(of: number, toByteOffset: 12, as: UInt32.self)
         self.order = order
     }
@@ -708,11 +724,6 @@ private struct MemberChunk {
     var liveBytes: Int {
         get { short(8) }
         nonmutating set { setShort(8, newValue) }
-    }
-    @inline(__always)
-    var capacity: Int {
-        get { short(10) }
-        nonmutating set { setShort(10, newValue) }
     }
     @inline(__always)
     var number: UInt32 { word(12) }

@@ -28,6 +28,45 @@ import CSystem
 import Glibc
 import MartletBase
 
+/// Members that are about to be looked up, and how far fetching them ahead has come. Whoever made the
+/// room frees it.
+@safe
+struct MemberHints {
+    @unsafe fileprivate struct Hint {
+        var member = ByteView()
+        var group: UnsafeRawPointer?
+        var handle: MemberHandle = 0
+        var tag: UInt8 = 0
+    }
+
+    private let room: UnsafeMutablePointer<Hint>
+    private let capacity: Int
+    private(set) var count = 0
+
+    init(capacity: Int) {
+        self.capacity = capacity
+        unsafe room = .allocate(capacity: capacity)
+        unsafe room.initialize(repeating: Hint(), count: capacity)
+    }
+
+    func free() { unsafe room.deallocate() }
+
+    mutating func removeAll() { count = 0 }
+
+    /// Adds a member.
+    ///
+    /// - Precondition: there is room.
+    mutating func append(_ member: ByteView) {
+        precondition(count < capacity, "there is room for another member")
+        unsafe room[count].member = member
+        count += 1
+    }
+
+    fileprivate var hints: UnsafeMutableBufferPointer<Hint> {
+        unsafe UnsafeMutableBufferPointer(start: room, count: count)
+    }
+}
+
 /// Members by hash, with a value beside each.
 ///
 /// - Invariant: a handle stands in the first group with room at or after its home, counted in the
@@ -109,6 +148,40 @@ struct MemberTable: ~Copyable {
             left &-= 1
             if left == 0 { return nil }
             group = group &+ 1 == segment.groups ? 0 : group &+ 1
+        }
+    }
+
+    // MARK: Fetching ahead
+
+    /// Brings close what looking these members up will read: one stage for all after the other, so
+    /// that their cache misses overlap. Measured with 100 000 members of a set and 16 requests in
+    /// flight: a lookup waits for three lines in turn, which were 0.4 of the 0.6 microseconds of
+    /// user time of an SADD.
+    func prefetch(_ members: MemberHints) {
+        let hints = unsafe members.hints
+        for index in hints.indices {
+            let hash = hash(unsafe hints[index].member)
+            let segment = segment(hash)
+            let group = unsafe segment.group(segment.home(hash))
+            unsafe martlet_prefetch(group)
+            unsafe martlet_prefetch(group + (Self.groupBytes - 1))
+            unsafe hints[index].group = UnsafeRawPointer(group)
+            unsafe hints[index].tag = Self.tag(hash)
+        }
+        for index in hints.indices {
+            // A home group that overflowed, or an equal tag in front: then the lookup waits.
+            guard let group = unsafe hints[index].group else { continue }
+            let matches = unsafe martlet_match16(group, hints[index].tag) & 0x7FFF
+            if matches == 0 {
+                unsafe hints[index].group = nil
+                continue
+            }
+            let handle = unsafe MemberSegment.handle(group, matches.trailingZeroBitCount)
+            unsafe hints[index].handle = handle
+            store.prefetchSlot(handle)
+        }
+        for index in hints.indices where unsafe hints[index].group != nil {
+            store.prefetchRecord(unsafe hints[index].handle)
         }
     }
 
@@ -479,7 +552,7 @@ private struct MemberSegment {
     }
 
     @inline(__always)
-    static func handle(_ group: UnsafeMutableRawPointer, _ index: Int) -> MemberHandle {
+    static func handle(_ group: UnsafeRawPointer, _ index: Int) -> MemberHandle {
         unsafe group.load(fromByteOffset: 16 &+ index &* 4, as: UInt32.self)
     }
 

@@ -212,6 +212,9 @@ struct SortedSet: ~Copyable {
         table.scan(from: position) { body(table.store.member($0), score($0)) }
     }
 
+    /// Brings members close that are about to be looked up: see `MemberTable.prefetch`.
+    func prefetch(_ hints: MemberHints) { table.prefetch(hints) }
+
     // MARK: Changing
 
     /// Puts a member at a score, or moves it there, as the rule allows.

@@ -51,7 +51,7 @@ extension CommandGroup {
         Command(
             name, since: since, group: .hash, syntax: syntax, summary: summary,
             complexity: complexity, arity: arity, keys: [.one(at: 1, flags)], access: .read,
-            traits: .fast, acl: [.hash], run: run)
+            traits: .fast, acl: [.hash], member: syntax.hasPrefix("key field") ? 2 : 0, run: run)
     }
 
     private static func listing(

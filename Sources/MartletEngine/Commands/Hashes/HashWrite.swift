@@ -10,7 +10,7 @@ extension CommandGroup {
             complexity: "O(1) for each field/value pair added, so O(N) to add N field/value pairs "
                 + "when the command is called with multiple field/value pairs.",
             arity: .atLeast(4), keys: [.one(at: 1, [.readWrite, .update])], access: .write,
-            traits: [.fast, .growsMemory], acl: [.hash], run: hset),
+            traits: [.fast, .growsMemory], acl: [.hash], member: 2, run: hset),
         Command(
             "HMSET", since: "2.0.0", group: .hash, syntax: "key field value [field value ...]",
             summary: "Sets the values of multiple fields.",
@@ -31,7 +31,7 @@ extension CommandGroup {
                 + "no fields remain.",
             complexity: "O(N) where N is the number of fields to be removed.", arity: .atLeast(3),
             keys: [.one(at: 1, [.readWrite, .delete])], access: .write, traits: .fast,
-            acl: [.hash], run: hdel),
+            acl: [.hash], member: 2, run: hdel),
         Command(
             "HGETDEL", since: "8.0.0", group: .hash,
             syntax: "key FIELDS numfields field [field ...]",

@@ -8,13 +8,13 @@ extension CommandGroup {
             "SISMEMBER", since: "1.0.0", group: .set, syntax: "key member",
             summary: "Determines whether a member belongs to a set.", arity: .exactly(3),
             keys: [.one(at: 1, .readOnly)], access: .read, traits: .fast, acl: [.set],
-            run: sismember),
+            member: 2, run: sismember),
         Command(
             "SMISMEMBER", since: "6.2.0", group: .set, syntax: "key member [member ...]",
             summary: "Determines whether multiple members belong to a set.",
             complexity: "O(N) where N is the number of elements being checked for membership",
             arity: .atLeast(3), keys: [.one(at: 1, [.readOnly, .access])], access: .read,
-            traits: .fast, acl: [.set], run: smismember),
+            traits: .fast, acl: [.set], member: 2, run: smismember),
         Command(
             "SCARD", since: "1.0.0", group: .set, syntax: "key",
             summary: "Returns the number of members in a set.", arity: .exactly(2),

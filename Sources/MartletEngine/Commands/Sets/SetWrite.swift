@@ -10,14 +10,14 @@ extension CommandGroup {
             complexity: "O(1) for each element added, so O(N) to add N elements when the command "
                 + "is called with multiple arguments.",
             arity: .atLeast(3), keys: [.one(at: 1, [.readWrite, .insert])], access: .write,
-            traits: [.fast, .growsMemory], acl: [.set], run: sadd),
+            traits: [.fast, .growsMemory], acl: [.set], member: 2, run: sadd),
         Command(
             "SREM", since: "1.0.0", group: .set, syntax: "key member [member ...]",
             summary: "Removes one or more members from a set. Deletes the set if the last member "
                 + "was removed.",
             complexity: "O(N) where N is the number of members to be removed.",
             arity: .atLeast(3), keys: [.one(at: 1, [.readWrite, .delete])], access: .write,
-            traits: .fast, acl: [.set], run: srem),
+            traits: .fast, acl: [.set], member: 2, run: srem),
         Command(
             "SMOVE", since: "1.0.0", group: .set, syntax: "source destination member",
             summary: "Moves a member from one set to another.", arity: .exactly(4),

@@ -12,13 +12,14 @@ extension CommandGroup {
             complexity: "O(log(N)) for each item added, where N is the number of elements in the "
                 + "sorted set.",
             arity: .atLeast(4), keys: [.one(at: 1, [.readWrite, .update])], access: .write,
-            traits: [.fast, .growsMemory], acl: [.sortedset], run: zadd),
+            traits: [.fast, .growsMemory], acl: [.sortedset], member: 3, run: zadd),
         Command(
             "ZINCRBY", since: "1.2.0", group: .sortedSet, syntax: "key increment member",
             summary: "Increments the score of a member in a sorted set.",
             complexity: "O(log(N)) where N is the number of elements in the sorted set.",
             arity: .exactly(4), keys: [.one(at: 1, [.readWrite, .access, .update])],
-            access: .write, traits: [.fast, .growsMemory], acl: [.sortedset], run: zincrby),
+            access: .write, traits: [.fast, .growsMemory], acl: [.sortedset], member: 3,
+            run: zincrby),
     ]
 }
 

@@ -46,7 +46,8 @@ extension CommandGroup {
         Command(
             name, since: since, group: .sortedSet, syntax: syntax, summary: summary,
             complexity: complexity, arity: arity, keys: [.one(at: 1, flags)], access: .read,
-            traits: .fast, acl: [.sortedset], run: run)
+            traits: .fast, acl: [.sortedset], member: syntax.hasPrefix("key member") ? 2 : 0,
+            run: run)
     }
 }
 

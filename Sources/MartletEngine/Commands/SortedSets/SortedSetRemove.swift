@@ -11,7 +11,7 @@ extension CommandGroup {
             complexity: "O(M*log(N)) with N being the number of elements in the sorted set and M "
                 + "the number of elements to be removed.",
             arity: .atLeast(3), keys: [.one(at: 1, [.readWrite, .delete])], access: .write,
-            traits: .fast, acl: [.sortedset], run: zrem),
+            traits: .fast, acl: [.sortedset], member: 2, run: zrem),
         removal("ZREMRANGEBYSCORE", "key min max", "scores", since: "1.2.0") {
             (call) throws(CommandError) in
             try removeRange(&call, .scores, .zremrangebyscore)

@@ -658,6 +658,51 @@ def hash_elsewhere(rng):
         [b"PERSIST", key(rng)], [b"EXPIRE", key(rng), seconds(rng)], [b"OBJECT", b"ENCODING", key(rng)]])
 
 
+# HyperLogLog
+
+
+def elements(rng: random.Random) -> Arguments:
+    roll = rng.random()
+    if roll < 0.6:
+        return [b"e%d" % rng.randrange(2000) for _ in range(rng.randint(0, 6))]
+    if roll < 0.8:
+        return [value(rng) for _ in range(rng.randint(0, 3))]
+    # Past the size at which a value turns dense.
+    first = rng.randrange(20000)
+    return [b"e%d" % index for index in range(first, first + rng.choice([50, 500, 1500]))]
+
+
+@command("hyperloglog", 6)
+def pfadd(rng):
+    return [b"PFADD", key(rng), *elements(rng)]
+
+
+@command("hyperloglog", 4)
+def pfcount(rng):
+    return [b"PFCOUNT", key(rng)] if rng.random() < 0.7 else [b"PFCOUNT", *keys(rng)]
+
+
+@command("hyperloglog", 2)
+def pfmerge(rng):
+    return [b"PFMERGE", *keys(rng)]
+
+
+@command("hyperloglog", 1)
+def pfdebug(rng):
+    return [b"PFDEBUG", rng.choice([b"ENCODING", b"DECODE", b"TODENSE", b"GETREG", b"FOO"]), key(rng)]
+
+
+@command("hyperloglog", 3)
+def hyperloglog_as_string(rng):
+    return rng.choice([
+        [b"GET", key(rng)], [b"STRLEN", key(rng)], [b"DEL", key(rng)], [b"COPY", key(rng), key(rng), b"REPLACE"],
+        [b"RENAME", key(rng), key(rng)], [b"EXPIRE", key(rng), b"1000"], [b"OBJECT", b"ENCODING", key(rng)],
+        [b"SET", key(rng), b"HYLL" + rng.choice([
+            b"\1" + bytes(11), b"\1" + bytes(11) + b"\x7f\xff", b"\1" + bytes(11) + b"\x7f\xfe",
+            b"\1" + bytes(11) + b"\x7f\xfe\x80", b"\1" + bytes(11) + b"\x40\x00" * 3,
+            b"\0" + bytes(11), bytes(12300), b"\2" + bytes(12299)])]])
+
+
 # Generic
 
 

@@ -65,6 +65,8 @@ package final class EngineSettings: Sendable {
         PackedLimits(entriesMax: 128, elementBytesMax: 64))
     /// `set-max-intset-entries`.
     package let integerSetMax = Atomic<Int>(512)
+    /// `hll-sparse-max-bytes`.
+    package let hyperLogLogSparseBytesMax = Atomic<Int>(3_000)
     package init() {}
 }
 

@@ -142,7 +142,8 @@ package final class CommandTable: @unchecked Sendable {
             run: command.run, arity: Int32(command.arity.number), firstKey: Int32(firstKey),
             member: shape == .one ? Int32(command.member) : 0, shape: shape,
             isContainer: !command.subcommands.isEmpty,
-            isReadOnly: command.access == .read, endsBatch: command.traits.contains(.endsBatch),
+            isReadOnly: command.access == .read && !command.traits.contains(.mayReplicate),
+            endsBatch: command.traits.contains(.endsBatch),
             isOfCollection: collections.contains(command.group), traits: command.traits)
     }
 

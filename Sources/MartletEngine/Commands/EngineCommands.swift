@@ -19,6 +19,7 @@ package enum EngineCommands {
             .hashRead,
             .hashSampling,
             .hashWrite,
+            .hyperLogLog,
             .keyExpiry,
             .keyInspection,
             .keyMoving,

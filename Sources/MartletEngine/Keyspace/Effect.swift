@@ -52,6 +52,7 @@ package enum KeyEvent: UInt8 {
     case hpersist
     case hexpired
     case sadd
+    case pfadd
     case srem
     case spop
     case sunionstore

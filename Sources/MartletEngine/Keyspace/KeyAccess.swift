@@ -242,11 +242,16 @@ package struct KeyAccess {
     }
 
     /// Sets a key to bytes that were computed: OBJECT ENCODING says `raw`, whatever they spell.
-    package func setComputed(_ key: Key, _ value: ByteView) throws(CommandError) {
-        try setString(key, value, expiry: .clear, asText: true)
-        if let entry = find(key), entry.encoding == .inline {
-            entry.header.bits |= EntryHeader.isModifiedBit
-        }
+    package func setComputed(
+        _ key: Key, _ value: ByteView, expiry: ExpiryChange = .clear
+    ) throws(CommandError) {
+        try setString(key, value, expiry: expiry, asText: true)
+        if let entry = find(key) { markComputed(entry) }
+    }
+
+    /// Lets OBJECT ENCODING say `raw` of a string that was, or could have been, changed in place.
+    package func markComputed(_ entry: Entry) {
+        if entry.encoding == .inline { entry.header.bits |= EntryHeader.isModifiedBit }
     }
 
     /// Sets a key to the decimal form of an integer.

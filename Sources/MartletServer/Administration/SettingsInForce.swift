@@ -26,7 +26,7 @@ extension ServerContext {
             of: "proto-max-bulk-len", "maxmemory", "maxmemory-clients", "active-expire-effort",
             "list-max-listpack-size", "zset-max-listpack-entries", "zset-max-listpack-value",
             "hash-max-listpack-entries", "hash-max-listpack-value", "set-max-intset-entries",
-            "set-max-listpack-entries", "set-max-listpack-value"
+            "set-max-listpack-entries", "set-max-listpack-value", "hll-sparse-max-bytes"
         ) { _, after in
             context.applyLimits(after, systemBytes: systemBytes)
         }
@@ -87,6 +87,8 @@ extension ServerContext {
         state.settings.listSize.store(settings.listSize, ordering: .relaxed)
         state.settings.sortedSets.set(settings.sortedSetLimits)
         state.settings.hashes.set(settings.hashLimits)
+        state.settings.hyperLogLogSparseBytesMax.store(
+            settings.hyperLogLogSparseBytesMax, ordering: .relaxed)
         state.settings.sets.set(settings.setLimits.packed)
         state.settings.integerSetMax.store(settings.setLimits.integersMax, ordering: .relaxed)
         clientMemory.bytesMax.store(

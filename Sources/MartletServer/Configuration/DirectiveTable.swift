@@ -288,8 +288,7 @@ private let encodings: [Directive] = [
         "stream-idmp-maxsize", kind: .integer(1...10000), initial: .integer(100),
         standing: .awaiting("streams")),
     .init(
-        "hll-sparse-max-bytes", kind: bytes, initial: .integer(3000),
-        standing: .awaiting("HyperLogLog")),
+        "hll-sparse-max-bytes", kind: bytes, initial: .integer(3000)),
     .init(
         "array-slice-size", kind: .integer(1...intMax), initial: .integer(4096),
         standing: .awaiting("arrays")),

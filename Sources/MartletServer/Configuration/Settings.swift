@@ -75,6 +75,7 @@ package struct Settings: Sendable, Equatable {
     package let sortedSetLimits: PackedLimits
     package let hashLimits: PackedLimits
     package let setLimits: SetLimits
+    package let hyperLogLogSparseBytesMax: Int
     package let listSize: Int
 
     // Latency. A negative threshold records nothing.
@@ -157,6 +158,7 @@ package struct Settings: Sendable, Equatable {
         hashLimits = PackedLimits(
             entriesMax: values.integer("hash-max-listpack-entries"),
             elementBytesMax: values.integer("hash-max-listpack-value"))
+        hyperLogLogSparseBytesMax = values.integer("hll-sparse-max-bytes")
         setLimits = SetLimits(
             integersMax: values.integer("set-max-intset-entries"),
             packed: PackedLimits(

@@ -3,13 +3,13 @@
 //  Raw memory. The bytes belong to the key's entry (Keyspace), which lends them under the shard's
 //  lock and resizes them; nothing here goes beyond. Who adds to it makes the region longer first.
 //
-//         0  width       1 byte   2, 4 or 8: bytes of every integer
+//         0  width       1 byte   1, 2, 3, 4 or 8: bytes of every integer
 //         1  count       2 bytes
 //         3  integers    `width` bytes each, little-endian two's complement, ascending
 //         …  unused: room for what is about to come, or memory for a smaller region was not to be had
 //
 //  The first integer that does not fit the width makes all of them wider; they stay so, whatever is
-//  removed later. Redis' intset is this with a header of 8 bytes.
+//  removed later. Redis' intset is this with a header of 8 bytes and no widths of 1 and 3.
 
 import Glibc
 import MartletBase
@@ -60,8 +60,9 @@ struct IntegerSet {
     /// Bytes that an integer needs.
     @inline(__always)
     static func width(of value: Int64) -> Int {
-        if Int64(Int16(truncatingIfNeeded: value)) == value { return 2 }
-        return Int64(Int32(truncatingIfNeeded: value)) == value ? 4 : 8
+        // Bits that tell it apart from its sign.
+        let bits = 64 &- (value < 0 ? ~value : value).leadingZeroBitCount
+        return bits < 32 ? bits / 8 &+ 1 : 8
     }
 
     /// Bytes of a region for `count` integers.
@@ -83,7 +84,11 @@ struct IntegerSet {
         assert(Self.headerBytes + (index + 1) * width <= bytes)
         let place = unsafe base + (Self.headerBytes &+ index &* width)
         switch width {
+        case 1: return Int64(unsafe place.load(as: Int8.self))
         case 2: return Int64(unsafe place.loadUnaligned(as: Int16.self))
+        case 3:
+            return Int64(unsafe place.loadUnaligned(as: UInt16.self))
+                | Int64(unsafe place.load(fromByteOffset: 2, as: Int8.self)) &<< 16
         case 4: return Int64(unsafe place.loadUnaligned(as: Int32.self))
         default: return unsafe place.loadUnaligned(as: Int64.self)
         }
@@ -137,6 +142,11 @@ struct IntegerSet {
     private func store(_ value: Int64, at index: Int, _ width: Int) {
         let place = unsafe base + (Self.headerBytes + index * width)
         switch width {
+        case 1: unsafe place.storeBytes(of: Int8(truncatingIfNeeded: value), as: Int8.self)
+        case 3:
+            unsafe place.storeBytes(of: Int16(truncatingIfNeeded: value), as: Int16.self)
+            unsafe place.storeBytes(
+                of: Int8(truncatingIfNeeded: value &>> 16), toByteOffset: 2, as: Int8.self)
         case 2: unsafe place.storeBytes(of: Int16(truncatingIfNeeded: value), as: Int16.self)
         case 4: unsafe place.storeBytes(of: Int32(truncatingIfNeeded: value), as: Int32.self)
         default: unsafe place.storeBytes(of: value, as: Int64.self)
@@ -165,7 +175,7 @@ struct IntegerSet {
 
     /// Checks every invariant; for tests.
     func checkInvariants() {
-        precondition(width == 2 || width == 4 || width == 8, "a width there is")
+        precondition((1...4).contains(width) || width == 8, "a width there is")
         precondition(usedBytes <= bytes, "the integers fit the region")
         for index in 1..<max(1, count) {
             precondition(self[index - 1] < self[index], "integers ascend")

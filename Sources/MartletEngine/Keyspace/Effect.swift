@@ -86,6 +86,10 @@ package struct Effect {
         Effect(event: .none, keyIndex: 0, count: Int32(clamping: count))
     }
 
+    /// A change that touches no watched key: PFDEBUG gives a value another form, and Redis holds that
+    /// for none.
+    static let unannounced = Effect(event: .none, keyIndex: 0, count: 1)
+
     @inline(__always)
     var isRecorded: Bool { count < 0 }
 }

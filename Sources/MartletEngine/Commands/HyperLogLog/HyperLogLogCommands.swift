@@ -207,7 +207,6 @@ private func pfdebug(_ call: inout Call) throws(CommandError) -> Effect {
         var new = NewHyperLogLog(bytes)
         if !new.makeDense() { throw .corrupted }
         try call.setHyperLogLog(key, new)
-        call.keyspace.record(.none, key)
     }
     if listsRegisters {
         call.reply.array(HyperLogLog.registerCount)
@@ -215,7 +214,7 @@ private func pfdebug(_ call: inout Call) throws(CommandError) -> Effect {
     } else {
         call.reply.integer(isDense ? 0 : 1)
     }
-    return isDense ? .none : .recorded
+    return isDense ? .none : .unannounced
 }
 
 private func pfselftest(_ call: inout Call) throws(CommandError) -> Effect {

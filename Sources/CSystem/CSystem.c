@@ -119,6 +119,11 @@ void martlet_long_double_from_integer(int64_t value, void *result16) {
     memcpy(result16, &wide, sizeof(wide));
 }
 
+int martlet_fixed_format(double value, int decimals, char *buffer, size_t capacity) {
+    int length = snprintf(buffer, capacity, "%.*f", decimals, value);
+    return length > 0 && (size_t)length < capacity ? length : 0;
+}
+
 int martlet_long_double_format(const void *value16, char *buffer, size_t capacity) {
     long double value;
     memcpy(&value, value16, sizeof(value));

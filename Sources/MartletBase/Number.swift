@@ -555,3 +555,35 @@ extension ByteBuffer {
         assertionFailure("the greatest long double fits")
     }
 }
+
+extension ByteBuffer {
+    /// Appends `value` with exactly so many decimals, never with an exponent.
+    ///
+    /// - Parameters:
+    ///   - value: what is written, rounded to the nearest such number.
+    ///   - decimals: 1 to 6.
+    package mutating func append(fixedPoint value: Double, decimals: Int) {
+        let powers: [Double] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000]
+        let scaled = (value.magnitude * powers[decimals]).rounded(.toNearestOrEven)
+        // Beyond, the digits are no longer those of the number itself.
+        if scaled < 9e15 {
+            let power = UInt64(powers[decimals])
+            let whole = UInt64(scaled) / power
+            let rest = UInt64(scaled) % power
+            if value.sign == .minus { append(UInt8(ascii: "-")) }
+            append(unsignedDecimal: whole)
+            append(UInt8(ascii: "."))
+            let digits = decimalDigitCount(rest)
+            for _ in digits..<decimals { append(UInt8(ascii: "0")) }
+            append(unsignedDecimal: rest)
+            return
+        }
+        // The greatest double has 309 digits before the point.
+        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 320) { scratch in
+            guard let start = scratch.baseAddress else { return }
+            let length = unsafe Int(
+                martlet_fixed_format(value, Int32(decimals), start, scratch.count))
+            unsafe append(ByteView(UnsafeRawPointer(start), count: length))
+        }
+    }
+}

@@ -220,6 +220,25 @@ def encoding_of_timed_hash(command: Command, ours: Reply, theirs: Reply) -> bool
     return name(command) == b"OBJECT" and ours.value == b"listpackex" and theirs.value in (b"hashtable", b"listpack")
 
 
+@difference("Longitudes and latitudes in their shortest form", "redis7", "valkey9",
+            why="7.0 and Valkey print up to 17 decimals; 8 and Martlet the fewest that read back as the number.")
+def shortest_coordinates(command: Command, ours: Reply, theirs: Reply) -> bool:
+    def numbers(reply: Reply) -> list[str | float]:
+        parts = re.split(r"(-?\d+\.?\d*(?:e[-+]?\d+)?)", render(reply))
+        return [float(part) if index % 2 else part for index, part in enumerate(parts)]
+    if not name(command).startswith(b"GEO"):
+        return False
+    mine, right = numbers(ours), numbers(theirs)
+    return len(mine) == len(right) and all(
+        one == other or isinstance(one, float) and abs(one - other) < 1e-16 for one, other in zip(mine, right))
+
+
+@difference("What is wrong with a geospatial search", "valkey9",
+            why="Valkey names the member that is missing, and an area that it alone knows, BYPOLYGON.")
+def geo_texts(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command).startswith(b"GEO") and ours.is_error and theirs.is_error
+
+
 @difference("LCS of long strings", *ALL,
             why="The table of an LCS may take 256 MB, as any command's memory (reliability: CVE-2021-29477); "
                 "the others let it take 512 MB.")

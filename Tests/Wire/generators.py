@@ -591,6 +591,120 @@ def set_as_scores(rng):
     return [name, *sources, b"WITHSCORES"]
 
 
+# Geo
+
+PLACES = [
+    (b"13.361389", b"38.115556"), (b"15.087269", b"37.502669"), (b"12.758489", b"38.788135"), (b"2.35", b"48.85"),
+    (b"0", b"0"), (b"-0.1", b"51.5"), (b"180", b"85.05112878"), (b"-180", b"-85.05112878"), (b"179.9", b"10"),
+    (b"-179.9", b"10"), (b"30", b"80.5"), (b"-60", b"-70"), (b"15", b"37"),
+]
+BEYOND = [(b"181", b"0"), (b"0", b"86"), (b"x", b"0"), (b"0", b"nan"), (b"inf", b"0"), (b"-180.0001", b"-86")]
+
+
+def geo_place(rng: random.Random) -> Arguments:
+    roll = rng.random()
+    if roll < 0.02:
+        return list(rng.choice(BEYOND))
+    if roll < 0.4:
+        return list(rng.choice(PLACES))
+    if roll < 0.8:
+        longitude, latitude = rng.choice(PLACES[:6])
+        return [b"%.5f" % (float(longitude) + rng.uniform(-2, 2)), b"%.5f" % (float(latitude) + rng.uniform(-2, 2))]
+    return [b"%.4f" % rng.uniform(-180, 180), b"%.4f" % rng.uniform(-85, 85)]
+
+
+def geo_unit(rng: random.Random) -> bytes:
+    return rng.choice([b"m", b"km", b"km", b"km", b"ft", b"mi", b"KM"]) if rng.random() < 0.98 else b"parsec"
+
+
+def geo_length(rng: random.Random) -> bytes:
+    if rng.random() < 0.03:
+        return rng.choice([b"-1", b"x", b"", b"1e300", b"0", b"-0"])
+    return rng.choice([b"%.3f" % (10 ** rng.uniform(-1, 7)), b"%d" % rng.randint(1, 3000), b"200", b"0.5", b"20000"])
+
+
+def geo_member(rng: random.Random) -> bytes:
+    return b"p%d" % rng.randrange(20)
+
+
+def geo_count(rng: random.Random) -> Arguments:
+    if rng.random() < 0.05:
+        return rng.choice([[b"COUNT"], [b"COUNT", b"0"], [b"COUNT", b"x"], [b"ANY"]])
+    return [b"COUNT", b"%d" % rng.randint(1, 8), *some(rng, 0.3, [b"ANY"])]
+
+
+def geo_key(rng: random.Random) -> bytes:
+    return b"k%d" % rng.randrange(3) if rng.random() < 0.95 else key(rng)
+
+
+@command("geo", 5)
+def geoadd(rng):
+    triples = [part for _ in range(rng.randint(1, 5)) for part in (*geo_place(rng), geo_member(rng))]
+    if rng.random() < 0.02:
+        triples.pop()
+    return [b"GEOADD", geo_key(rng), *some(rng, 0.1, [b"NX"], [b"XX"], [b"CH"]), *triples]
+
+
+@command("geo", 2)
+def geodist(rng):
+    return [b"GEODIST", geo_key(rng), geo_member(rng), geo_member(rng), *some(rng, 0.5, [geo_unit(rng)])]
+
+
+@command("geo", 2)
+def geopos(rng):
+    return [rng.choice([b"GEOPOS", b"GEOHASH"]), geo_key(rng), *(geo_member(rng) for _ in range(rng.randint(0, 5)))]
+
+
+def geo_around(rng: random.Random) -> Arguments:
+    around = [b"FROMMEMBER", geo_member(rng)] if rng.random() < 0.4 else [b"FROMLONLAT", *geo_place(rng)]
+    area = [b"BYRADIUS", geo_length(rng), geo_unit(rng)] if rng.random() < 0.6 else [
+        b"BYBOX", geo_length(rng), geo_length(rng), geo_unit(rng)]
+    parts = [around, area]
+    if rng.random() < 0.03:
+        parts.append(rng.choice([around, area, [b"BYBOX", b"1", b"1", b"m"], [b"FROMMEMBER", b"p0"]]))
+    if rng.random() < 0.03:
+        parts.pop(0)
+    rng.shuffle(parts)
+    return [part for words in parts for part in words]
+
+
+def geo_replies(rng: random.Random) -> Arguments:
+    return some(rng, 0.3, [b"WITHDIST"], [b"WITHHASH"], [b"WITHCOORD"], [rng.choice([b"ASC", b"DESC"])],
+                geo_count(rng), [b"FOO"] if rng.random() < 0.03 else [])
+
+
+@command("geo", 6)
+def geosearch(rng):
+    return [b"GEOSEARCH", geo_key(rng), *geo_around(rng), *geo_replies(rng)]
+
+
+@command("geo", 2)
+def geosearchstore(rng):
+    # Of equally distant ones, which are stored would differ: no COUNT but with all in it.
+    return [b"GEOSEARCHSTORE", geo_key(rng), geo_key(rng), *geo_around(rng), *some(
+        rng, 0.2, [b"STOREDIST"], [b"ASC"], [b"COUNT", b"100"], [b"WITHDIST"] if rng.random() < 0.1 else [])]
+
+
+@command("geo", 3)
+def georadius(rng):
+    name = rng.choice([b"GEORADIUS", b"GEORADIUS_RO", b"GEORADIUSBYMEMBER", b"GEORADIUSBYMEMBER_RO"])
+    start = [geo_member(rng)] if b"MEMBER" in name else geo_place(rng)
+    if rng.random() < 0.3:
+        options = some(rng, 0.6, [b"STORE", geo_key(rng)], [b"STOREDIST", geo_key(rng)],
+                       [b"WITHDIST"] if rng.random() < 0.1 else [])
+    else:
+        options = geo_replies(rng)
+    return [name, geo_key(rng), *start, geo_length(rng), geo_unit(rng), *options]
+
+
+@command("geo", 1)
+def geo_as_sorted_set(rng):
+    return rng.choice([
+        [b"ZRANGE", geo_key(rng), b"0", b"-1", b"WITHSCORES"], [b"ZREM", geo_key(rng), geo_member(rng)],
+        [b"DEL", geo_key(rng)], [b"ZADD", geo_key(rng), rng.choice([b"-5", b"0", b"4503599627370496", b"1e300"]),
+                                 geo_member(rng)]])
+
+
 # Deadlines of fields
 
 

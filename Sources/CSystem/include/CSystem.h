@@ -166,6 +166,9 @@ void martlet_long_double_from_integer(int64_t value, void *_Nonnull result16);
 // when it does not fit.
 int martlet_long_double_format(const void *_Nonnull value16, char *_Nonnull buffer, size_t capacity);
 
+// Writes the number with so many decimals to `buffer`; returns its length, or 0 when it does not fit.
+int martlet_fixed_format(double value, int decimals, char *_Nonnull buffer, size_t capacity);
+
 // What malloc holds, in bytes: handed out to callers, and taken from the system for it. Zeros where
 // the C library does not tell.
 struct martlet_malloc_use {

@@ -52,6 +52,8 @@ package struct KeySpec: Sendable {
         case range(last: Int, step: Int)
         /// A count stands at `countAt` and the keys behind it, both counted from the begin.
         case counted(countAt: Int, firstKey: Int, step: Int)
+        /// One key behind the last argument that is this word (lower case) in any case.
+        case behind(StaticString)
     }
 
     package var first: Int
@@ -87,6 +89,13 @@ package struct KeySpec: Sendable {
         from first: Int = 1, step: Int = 1, but: Int = 0, _ flags: KeyFlags
     ) -> KeySpec {
         KeySpec(first: first, find: .range(last: -1 - but, step: step), flags: flags)
+    }
+
+    /// One key behind `word`, which stands at argument `first` or later, if it is there.
+    package static func behind(
+        _ word: StaticString, from first: Int, _ flags: KeyFlags
+    ) -> KeySpec {
+        KeySpec(first: first, find: .behind(word), flags: flags)
     }
 
     /// A count at argument `index`, followed by that many keys, every `step` arguments.

@@ -13,6 +13,8 @@ package enum EngineCommands {
             .monitoring,
             .connection,
             .databases,
+            .geoIndex,
+            .geoSearch,
             .hashCounters,
             .hashExpiringWrite,
             .hashFieldExpiry,

@@ -27,6 +27,18 @@ extension KeySpec {
                 for index in stride(from: spec.first, through: min(end, count - 1), by: step) {
                     body(index, spec.flags)
                 }
+            case .behind(let word):
+                // The last one counts, and a key may be called like the word.
+                var found: Int?
+                var index = spec.first
+                while index + 1 < count {
+                    if arguments[index].equalsIgnoringCase(word) {
+                        index += 1
+                        found = index
+                    }
+                    index += 1
+                }
+                if let found { body(found, spec.flags) }
             case .counted(let countAt, let firstKey, let step):
                 guard spec.first + countAt < count,
                     let claimed = arguments[spec.first + countAt].parseInteger(),

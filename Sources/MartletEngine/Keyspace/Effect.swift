@@ -44,6 +44,8 @@ package enum KeyEvent: UInt8 {
     case zunionstore
     case zinterstore
     case zdiffstore
+    case geosearchstore
+    case georadiusstore
     case hset
     case hincrby
     case hincrbyfloat

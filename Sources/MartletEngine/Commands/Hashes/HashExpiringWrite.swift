@@ -11,8 +11,11 @@ extension CommandGroup {
             summary: "Get the value of one or more fields of a given hash key, and optionally set "
                 + "their expiration.",
             complexity: "O(N) where N is the number of specified fields", arity: .atLeast(5),
-            keys: [.one(at: 1, [.readWrite, .access, .update])], access: .write, traits: .fast,
-            acl: [.hash]
+            keys: [
+                .one(at: 1, [.readWrite, .access, .update])
+                    .noting("RW and UPDATE because it changes the TTL")
+            ],
+            access: .write, traits: .fast, acl: [.hash]
         ) { (call) throws(CommandError) in try call.replyingWhole(hgetex) },
         Command(
             "HSETEX", since: "8.0.0", group: .hash,

@@ -42,9 +42,22 @@ extension ReplyWriter {
         bulk("flags")
         names(spec.flags.names)
         bulk("begin_search")
-        typed("index", [("index", spec.first)])
+        if case .behind(let word) = spec.find {
+            map(2)
+            bulk("type")
+            bulk("keyword")
+            bulk("spec")
+            map(2)
+            bulk("keyword")
+            bulk("\(word)".uppercased())
+            bulk("startfrom")
+            integer(spec.first)
+        } else {
+            typed("index", [("index", spec.first)])
+        }
         bulk("find_keys")
         switch spec.find {
+        case .behind: typed("range", [("lastkey", 0), ("keystep", 1), ("limit", 0)])
         case .range(let last, let step):
             typed("range", [("lastkey", last), ("keystep", step), ("limit", 0)])
         case .counted(let countAt, let firstKey, let step):

@@ -220,6 +220,10 @@ package struct CommandSyntax {
             return DocumentedArgument(name: name, kind: .pureToken, token: token)
         }
         if operands.count == 1, operands[0].token == nil {
+            if let spec = keys.firstIndex(where: { $0.stands(behind: name) }) {
+                return DocumentedArgument(
+                    name: operands[0].name, kind: .key, keySpec: spec, token: token)
+            }
             var argument = operands[0]
             argument.token = token
             return argument
@@ -285,24 +289,37 @@ package struct CommandSyntax {
         if name.hasPrefix("unix-time") { return .unixTime }
         if name == "pattern" { return .pattern }
         if name == "increment" && incrementsAreFloats { return .double }
+        if Self.doubleNames.contains(name) { return .double }
         return Self.integerNames.contains(name) ? .integer : .string
     }
+
+    /// Values that have fractions wherever they appear.
+    private static let doubleNames: Set<String> = [
+        "height", "latitude", "longitude", "radius", "width",
+    ]
 
     /// Values that are whole numbers wherever they appear.
     private static let integerNames: Set<String> = [
         "bit", "client-id", "count", "cursor", "db", "decrement", "destination-db", "end",
         "increment", "index", "index1", "index2", "len", "maxage", "milliseconds", "min-match-len",
-        "numkeys", "offset", "protover", "seconds", "start", "timeout",
+        "numfields", "numkeys", "offset", "protover", "seconds", "start", "timeout",
     ]
 }
 
 extension KeySpec {
+    /// Whether its key is what stands behind this word.
+    fileprivate func stands(behind word: String) -> Bool {
+        if case .behind(let own) = find { return word == "\(own)" }
+        return false
+    }
+
     /// Whether the argument at this place is one of its keys, whatever the request's length.
     fileprivate func covers(_ position: Int) -> Bool {
         switch find {
         case .range(let last, let step):
             position >= first && (last < 0 || position <= first + last)
                 && (position - first) % step == 0
+        case .behind: false
         case .counted(_, let firstKey, let step):
             position >= first + firstKey && (position - first - firstKey) % step == 0
         }

@@ -18,6 +18,7 @@ enum Program {
     static let subcommands = [
         runSubcommand, compareSubcommand, scalingSubcommand, memorySubcommand, idleSubcommand,
         expirySubcommand,
+        reclaimSubcommand,
         floorSubcommand, workloadsSubcommand,
     ]
 

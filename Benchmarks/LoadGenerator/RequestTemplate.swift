@@ -84,6 +84,17 @@ package struct RequestTemplate: Sendable {
         {
             throw .usage("{samerand} comes before any {rand} in '\(text)'")
         }
+        // The digits as they stand are a valid request, too.
+        var drawn: UInt64 = 0
+        for field in fields {
+            if field.source == .random { drawn = field.base }
+            guard field.source == .sameRandom else { continue }
+            var left = field.base + drawn
+            for place in (field.offset..<(field.offset + field.width)).reversed() {
+                bytes[place] = UInt8(ascii: "0") + UInt8(left % 10)
+                left /= 10
+            }
+        }
         self.bytes = bytes
         self.fields = fields
         commandCount = commands.count

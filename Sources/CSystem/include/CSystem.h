@@ -25,6 +25,9 @@ int sched_setaffinity(pid_t thread, size_t bytes, const cpu_set_t *_Nonnull set)
 // Likewise hidden by <pthread.h>; names a thread for `top -H` and debuggers, in at most 15 bytes.
 int pthread_setname_np(pthread_t thread, const char *_Nonnull name);
 
+// MADV_COLLAPSE, of Linux 6.1 and later: older headers lack it, older kernels refuse it.
+enum { martlet_madvise_collapse = 25 };
+
 // epoll_ctl with the event spelled out: Swift sees the tag as a member of a union.
 static inline int martlet_epoll_control(
     int epoll, int operation, int descriptor, uint32_t events, uint64_t tag) {

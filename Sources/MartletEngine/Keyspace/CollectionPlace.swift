@@ -51,13 +51,12 @@ struct CollectionPlace {
             == UInt64(ValueEncoding.packed.rawValue) << 4
     }
 
-    /// Makes the key with a packed value of `bytes`, which `fill` writes.
+    /// Makes the key, which does not exist, with a packed value of `bytes`, which `fill` writes.
+    @inline(__always)
     mutating func create(bytes: Int, fill: (Entry) -> Void) throws(CommandError) {
-        let made = unsafe partition.pointee.setPacked(
-            key, kind: kind, bytes: bytes, at: nil, expiry: .clear, access: access, epoch: epoch,
-            nowMilliseconds: nowMilliseconds, fill: fill)
-        if made == nil { throw .outOfMemory }
-        find()
+        slot = unsafe partition.pointee.createPacked(
+            key, kind: kind, bytes: bytes, access: access, epoch: epoch, fill: fill)
+        if slot == nil { throw .outOfMemory }
     }
 
     /// Makes the packed value longer or shorter; what both sizes have is kept.

@@ -153,6 +153,20 @@ struct Structure {
     }
 }
 
+extension Structure {
+    /// Frees it node by node, calling `pause` after each; any thread may.
+    func free(pausing pause: () -> Void) {
+        switch kind {
+        case .list: unsafe list.pointee.dismantle(pause)
+        case .sortedSet: unsafe sortedSet.pointee.dismantle(pause)
+        case .hash: unsafe hash.pointee.dismantle(pause)
+        case .set: unsafe set.pointee.dismantle(pause)
+        case .string, .stream: preconditionFailure("no such structure")
+        }
+        free()
+    }
+}
+
 extension Entry {
     /// The structure of the `structure` encoding.
     @inline(__always)
@@ -213,6 +227,23 @@ extension Partition {
             key, at: slot, kind: kind, encoding: .packed, valueBytes: bytes, expiry: change,
             access: access, epoch: epoch, nowMilliseconds: nowMilliseconds,
             fieldDeadline: fieldDeadline, fill: fill)
+    }
+
+    /// Makes a key that does not exist with a packed value of `bytes`, which `fill` writes.
+    ///
+    /// - Returns: where it stands, or nil when there was no memory.
+    @inline(__always)
+    mutating func createPacked(
+        _ key: Key, kind: ValueKind, bytes: Int, access: UInt32, epoch: UInt8,
+        fill: (Entry) -> Void
+    ) -> Slot? {
+        let layout = EntryLayout(
+            kind: kind, encoding: .packed, keyBytes: key.bytes.count, valueBytes: bytes,
+            hasExpiry: false)
+        guard let memory = unsafe slabs.allocate(layout.allocationBytes) else { return nil }
+        let entry = unsafe layout.initialize(memory, key: key.bytes, access: access, epoch: epoch)
+        fill(entry)
+        return table.insert(entry, hash: key.hash)
     }
 
     /// Makes the packed value at `slot` longer or shorter; what both sizes have is kept.
@@ -306,7 +337,7 @@ extension Partition {
         let kind = structure.kind
         Reclaimer.shared.run(objects: 1) {
             guard let address = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
-            unsafe Structure(address, kind).free()
+            unsafe Structure(address, kind).free { Reclaimer.shared.pause() }
         }
     }
 

@@ -123,12 +123,17 @@ struct EffectBuffer: ~Copyable {
     private(set) var isEmpty = true
 
     /// Appends an event on a key; its bytes are copied only if a sink is active.
+    @inline(__always)
     mutating func append(
         _ event: KeyEvent, _ key: Key, database: Int, sinks: EffectSinks, count: Int = 1
     ) {
-        if event != .expired { changeCount += count }
+        if event != .expired { changeCount &+= count }
         isEmpty = false
-        if sinks.isEmpty { return }
+        if !sinks.isEmpty { keep(event, key, database: database) }
+    }
+
+    @inline(never)
+    private mutating func keep(_ event: KeyEvent, _ key: Key, database: Int) {
         records.append(
             Record(
                 event: event, database: database, keyHash: key.hash, keyStart: keys.count,
@@ -146,7 +151,8 @@ struct EffectBuffer: ~Copyable {
     mutating func removeAll() {
         changeCount = 0
         isEmpty = true
-        records.removeAll(keepingCapacity: records.count < 1024)
+        // Seldom there are any: without sinks they are only counted.
+        if !records.isEmpty { records.removeAll(keepingCapacity: records.count < 1024) }
         keys.removeAll()
     }
 }

@@ -211,8 +211,9 @@ package struct ListValue {
             list.insert(record, at: index)
             return
         }
-        let resized = try place.resize(bytes: bytes)
-        unsafe PackedList(resized.valueAddress, bytes: bytes).insert(record, at: index)
+        let grown = PackedList.grown(bytes)
+        let resized = try place.resize(bytes: grown)
+        unsafe PackedList(resized.valueAddress, bytes: grown).insert(record, at: index)
     }
 
     /// Makes the key with its first element.
@@ -233,6 +234,35 @@ package struct ListValue {
     }
 
     // MARK: Shrinking
+
+    /// Lends the element at an end to `body` and then takes it out; the last one takes the key with
+    /// it.
+    @inline(__always)
+    package mutating func pop(
+        atFront: Bool, _ limit: ListLimit, _ body: (ListElement) -> Void
+    ) {
+        switch unsafe form {
+        case .missing: return
+        case .packed(let list):
+            let records = list.records
+            body(records.element(atFront ? records.start : records.previous(records.end)))
+            if list.count == 1 {
+                place.remove()
+                return
+            }
+            list.removeRecord(atFront: atFront)
+            shrink(list)
+        case .large(let list):
+            let index = unsafe atFront ? 0 : list.pointee.count &- 1
+            unsafe body(list.pointee.element(at: index))
+            if unsafe list.pointee.count == 1 {
+                place.remove()
+                return
+            }
+            unsafe changing(list) { unsafe $0.pointee.remove(index..<(index &+ 1)) }
+        }
+        noteShrinking(limit)
+    }
 
     /// Removes elements. The last one takes the key with it.
     ///
@@ -308,7 +338,7 @@ package struct ListValue {
     /// a smaller one.
     @inline(__always)
     private func shrink(_ list: PackedList) {
-        _ = try? place.resize(bytes: list.usedBytes)
+        if list.isTooLong { _ = try? place.resize(bytes: PackedList.grown(list.usedBytes)) }
     }
 
     /// Calls the list small again when it is. (Redis does when all of it is in one node of its own;

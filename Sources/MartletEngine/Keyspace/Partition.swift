@@ -45,16 +45,27 @@ struct Partition: ~Copyable {
         fieldExpiry = ExpiryIndex()
     }
 
-    deinit {
-        if heapCount > 0 {
-            table.forEachEntry { entry in
-                switch entry.encoding {
-                case .heap: unsafe free(entry.heapString.address)
-                case .structure: entry.structure.free()
-                case .integer, .inline, .packed: break
-                }
+    deinit { freeValues {} }
+
+    /// Frees what entries hold outside of themselves.
+    private func freeValues(_ pause: () -> Void) {
+        if heapCount == 0 { return }
+        table.forEachEntry { entry in
+            switch entry.encoding {
+            case .heap:
+                unsafe free(entry.heapString.address)
+                pause()
+            case .structure: entry.structure.free(pausing: pause)
+            case .integer, .inline, .packed: break
             }
         }
+    }
+
+    /// Frees all values and entries of a partition that is about to go, calling `pause` now and then.
+    private mutating func dismantle(_ pause: () -> Void) {
+        freeValues(pause)
+        heapCount = 0
+        slabs.dismantle(pause)
     }
 
     /// The number of keys, those past their deadline and not yet reclaimed included.
@@ -480,6 +491,7 @@ struct Partition: ~Copyable {
             guard let box = unsafe UnsafeMutablePointer<Partition>(bitPattern: address) else {
                 return
             }
+            unsafe box.pointee.dismantle { Reclaimer.shared.pause() }
             unsafe box.deinitialize(count: 1)
             unsafe box.deallocate()
         }

@@ -54,6 +54,11 @@ enum SlabClass {
 /// Chunks of 2 MiB are reserved from the system and cut into slabs. A slab that comes back keeps
 /// its pages while fewer than `warmSlabsMax` are warm; beyond that its pages are given back and
 /// only the address range is kept for reuse.
+///
+/// Entries lie anywhere, and with plain pages nearly each access walks the page tables first: a
+/// quarter of the time of a command. So a chunk whose slabs have all been handed out is turned into
+/// one huge page, on the reclaimer's thread, two chunks later, when most of it is in use. A chunk that
+/// began as one would cost a server up to 2 MiB that it does not need, and its first touch a pause.
 @safe
 final class SlabPool: @unchecked Sendable {
     // Unchecked: every stored property is read and written under `lock` alone.
@@ -62,10 +67,10 @@ final class SlabPool: @unchecked Sendable {
     private var cold: [UnsafeMutableRawPointer] = unsafe []
 
     static let chunkBytes = 2 * 1024 * 1024
-    /// So many chunks have plain pages, so that a small server stays small. Later ones ask for huge
-    /// pages: entries lie anywhere, and with plain ones each access walks the page tables first.
-    private static let plainChunks = 4
-    private var chunkCount = 0
+    /// Chunks in the order in which they were reserved; all but the last two of them are, or are
+    /// about to be, huge pages.
+    private var chunks: [UInt] = []
+    private static let plainChunks = 2
     /// 1 MiB of slabs are kept with their pages, which spares churn a system call per slab.
     static let warmSlabsMax = 64
 
@@ -76,17 +81,29 @@ final class SlabPool: @unchecked Sendable {
     /// A slab, or nil when the system has no memory. Its contents are unspecified.
     func take() -> UnsafeMutableRawPointer? {
         lock.lock()
-        defer { lock.unlock() }
-        if let slab = unsafe warm.popLast() { return unsafe slab }
-        if let slab = unsafe cold.popLast() { return unsafe slab }
+        if let slab = unsafe warm.popLast() ?? cold.popLast() {
+            lock.unlock()
+            return unsafe slab
+        }
+        let slab = unsafe takeNew()
+        let used = chunks.count > Self.plainChunks ? chunks[chunks.count - 1 - Self.plainChunks] : 0
+        lock.unlock()
+        if used != 0, unsafe slab != nil {
+            Reclaimer.shared.run(objects: 0) {
+                let chunk = unsafe UnsafeMutableRawPointer(bitPattern: used)
+                // The system may not have any, and does as well as it can then.
+                _ = unsafe madvise(
+                    chunk, Self.chunkBytes, Int32(martlet_madvise_collapse))
+            }
+        }
+        return unsafe slab
+    }
+
+    private func takeNew() -> UnsafeMutableRawPointer? {
         guard let start = Self.reserve(alignedTo: Self.chunkBytes),
             let chunk = unsafe UnsafeMutableRawPointer(bitPattern: start)
         else { return nil }
-        chunkCount += 1
-        if chunkCount > Self.plainChunks {
-            // The system may not have them, and does as well as it can then.
-            _ = unsafe madvise(chunk, Self.chunkBytes, MADV_HUGEPAGE)
-        }
+        chunks.append(start)
         // The lowest address is taken first, so that a chunk's pages are touched in order.
         var offset = Self.chunkBytes - SlabClass.slabBytes
         while offset > 0 {
@@ -192,6 +209,17 @@ struct Slabs: ~Copyable {
         unsafe bases.deallocate()
         unsafe current.deallocate()
         unsafe partial.deallocate()
+    }
+
+    /// Gives all slabs back, without looking at what is in them, and calls `pause` after each. The
+    /// objects are about to go.
+    mutating func dismantle(_ pause: () -> Void) {
+        for index in 0..<basesCount {
+            guard let slab = unsafe bases[index] else { continue }
+            unsafe bases[index] = nil
+            unsafe SlabPool.shared.give(slab)
+            pause()
+        }
     }
 
     /// Whether objects of both sizes would take the same memory, so that one can become the other.

@@ -265,16 +265,14 @@ package struct SortedSetValue {
             noteGrowth(member, limits)
             return
         }
-        let made = unsafe partition.pointee.setPacked(
-            key, kind: .sortedSet, bytes: bytes, at: nil, expiry: .clear, access: access,
-            epoch: epoch, nowMilliseconds: nowMilliseconds
+        slot = unsafe partition.pointee.createPacked(
+            key, kind: .sortedSet, bytes: bytes, access: access, epoch: epoch
         ) { entry in
             let set = unsafe PackedSortedSet(entry.valueAddress, bytes: bytes)
             set.count = 0
             set.append(member, score.isZero ? 0 : score, at: PackedSortedSet.headerBytes)
         }
-        if made == nil { throw .outOfMemory }
-        find()
+        if slot == nil { throw .outOfMemory }
     }
 
     private mutating func find() {

@@ -199,16 +199,20 @@ struct Table: ~Copyable {
     /// Puts a new entry in.
     ///
     /// - Precondition: its key is not in the table.
+    /// - Returns: where it stands now.
     @inline(__always)
-    mutating func insert(_ entry: Entry, hash: UInt64) {
+    @discardableResult
+    mutating func insert(_ entry: Entry, hash: UInt64) -> Slot {
         var segment = segment(hash)
         if segment.isFull {
             makeRoom(hash)
             segment = self.segment(hash)
         }
-        segment.place(entry, fraction: segment.fraction(hash), tag: Self.tag(hash))
+        let slot = segment.place(
+            entry, fraction: segment.fraction(hash), tag: Self.tag(hash))
         segment.count &+= 1
         count &+= 1
+        return slot
     }
 
     /// Takes the entry of `slot` out; its memory is the caller's.
@@ -681,7 +685,8 @@ struct Segment {
 
     /// Puts a slot into the first group with room from its home on; counting is the caller's.
     @inline(__always)
-    func place(_ entry: Entry, fraction: UInt64, tag: UInt8) {
+    @discardableResult
+    func place(_ entry: Entry, fraction: UInt64, tag: UInt8) -> Slot {
         var group = home(fraction)
         while true {
             let base = unsafe self.group(group)
@@ -689,10 +694,10 @@ struct Segment {
             if empty != 0 {
                 let index = empty.trailingZeroBitCount
                 let address = UInt64(UInt(bitPattern: unsafe entry.address))
-                unsafe martlet_store_relaxed_64(
-                    base + (16 &+ index &* 8), address | fraction &<< 48)
+                let slot = unsafe base + (16 &+ index &* 8)
+                unsafe martlet_store_relaxed_64(slot, address | fraction &<< 48)
                 unsafe martlet_store_relaxed_8(base + index, tag)
-                return
+                return unsafe Slot(slot)
             }
             let passed = unsafe base.load(fromByteOffset: 15, as: UInt8.self)
             if passed != 255 { unsafe martlet_store_relaxed_8(base + 15, passed &+ 1) }

@@ -82,6 +82,14 @@ package struct Arguments {
         return unsafe views[position &- 1]
     }
 
+    /// Whether the next argument begins with a digit, and so is no option.
+    @inline(__always)
+    package var beginsWithDigit: Bool {
+        guard position < count else { return false }
+        let argument = unsafe views[position]
+        return !argument.isEmpty && argument[0] &- 0x30 <= 9
+    }
+
     /// The next argument as a key.
     @inline(__always)
     package mutating func key() throws(CommandError) -> Key {

@@ -31,6 +31,9 @@ struct FieldTable: ~Copyable {
     @inline(__always)
     var bytes: Int { MemoryLayout<FieldTable>.size &+ table.bytes &+ (deadlines?.bytes ?? 0) }
 
+    /// Frees all nodes of a hash that is about to go, calling `pause` after each.
+    mutating func dismantle(_ pause: () -> Void) { table.dismantle(pause) }
+
     // MARK: Reading
 
     /// The value of a field, valid until the hash next changes.

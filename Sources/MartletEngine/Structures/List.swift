@@ -222,6 +222,15 @@ struct List: ~Copyable {
         unsafe directory.deallocate()
     }
 
+    /// Frees all nodes of a list that is about to go, calling `pause` after each.
+    mutating func dismantle(_ pause: () -> Void) {
+        while last > first {
+            last -= 1
+            unsafe directory[last].node.free()
+            pause()
+        }
+    }
+
     /// All memory of the list, itself included.
     @inline(__always)
     var bytes: Int {

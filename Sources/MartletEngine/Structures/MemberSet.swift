@@ -22,6 +22,9 @@ struct MemberSet: ~Copyable {
     @inline(__always)
     var bytes: Int { MemoryLayout<MemberSet>.size &+ table.bytes }
 
+    /// Frees all nodes of a set that is about to go, calling `pause` after each.
+    mutating func dismantle(_ pause: () -> Void) { table.dismantle(pause) }
+
     // MARK: Reading
 
     @inline(__always)

@@ -102,15 +102,25 @@ struct MemberStore: ~Copyable {
     }
 
     deinit {
-        for place in 0..<chunkCount {
-            let chunk = chunk(unsafe order.unsafelyUnwrapped[place])
-            for slot in 0..<chunk.slotCount {
-                if let offset = chunk.offset(ofSlot: slot) { freeLarge(chunk, offset) }
-            }
-            unsafe NodeMemory.free(chunk.base)
-        }
+        for place in 0..<chunkCount { freeChunk(chunk(unsafe order.unsafelyUnwrapped[place])) }
         unsafe NodeMemory.free(directory)
         unsafe NodeMemory.free(order)
+    }
+
+    private func freeChunk(_ chunk: MemberChunk) {
+        for slot in 0..<chunk.slotCount {
+            if let offset = chunk.offset(ofSlot: slot) { freeLarge(chunk, offset) }
+        }
+        unsafe NodeMemory.free(chunk.base)
+    }
+
+    /// Frees all chunks of a store that is about to go, calling `pause` after each.
+    mutating func dismantle(_ pause: () -> Void) {
+        while chunkCount > 0 {
+            chunkCount -= 1
+            freeChunk(chunk(unsafe order.unsafelyUnwrapped[chunkCount]))
+            pause()
+        }
     }
 
     // MARK: Reading

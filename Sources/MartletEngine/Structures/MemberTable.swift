@@ -100,8 +100,18 @@ struct MemberTable: ~Copyable {
     }
 
     deinit {
-        forEachSegment { unsafe NodeMemory.free($0.base) }
+        if unsafe directory[0] != 0 { forEachSegment { unsafe NodeMemory.free($0.base) } }
         unsafe directory.deallocate()
+    }
+
+    /// Frees all nodes of a table that is about to go, calling `pause` after each.
+    mutating func dismantle(_ pause: () -> Void) {
+        store.dismantle(pause)
+        forEachSegment {
+            unsafe NodeMemory.free($0.base)
+            pause()
+        }
+        unsafe directory[0] = 0
     }
 
     /// How many members there are.

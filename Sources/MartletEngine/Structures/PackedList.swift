@@ -6,7 +6,10 @@
 //         0  count        2 bytes
 //         2  record bytes 2 bytes
 //         4  records      see ListRecords.swift
-//         …  unused, when memory for a smaller region could not be had
+//         …  unused
+//
+//  A queue gains and loses elements all the time: a region that grows gets a quarter more than it
+//  needs, and one is made shorter only when less than half of it is in use.
 
 import Glibc
 import MartletBase
@@ -72,6 +75,28 @@ struct PackedList {
         unsafe record.write(to: place)
         self.count = count &+ 1
         recordBytes &+= record.bytes
+    }
+
+    /// What a region is to have that grows to `used` bytes.
+    @inline(__always)
+    static func grown(_ used: Int) -> Int {
+        // Beyond 255 an entry takes eight bytes more.
+        min(used &+ used / 4 &+ 16, used <= 255 ? 255 : bytesMax)
+    }
+
+    /// Whether the region should be shorter.
+    @inline(__always)
+    var isTooLong: Bool { bytes > usedBytes &* 2 &+ 64 }
+
+    /// Takes the first or the last record out.
+    @inline(__always)
+    func removeRecord(atFront: Bool) {
+        let used = usedBytes
+        let start = atFront ? Self.headerBytes : records.previous(used)
+        let end = atFront ? records.next(start) : used
+        if end < used { unsafe memmove(base + start, base + end, used &- end) }
+        count &-= 1
+        recordBytes &-= end &- start
     }
 
     /// Takes records out; the region is longer than needed afterwards.

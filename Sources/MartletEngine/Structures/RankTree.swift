@@ -46,13 +46,21 @@ struct RankTree: ~Copyable {
 
     init() { root = .leaf() }
 
-    deinit { Self.free(root, level: height) }
+    deinit { Self.free(root, level: height) {} }
 
-    private static func free(_ node: RankNode, level: Int) {
+    private static func free(_ node: RankNode, level: Int, _ pause: () -> Void) {
         if level > 0 {
-            for index in 0..<node.count { free(node.child(index), level: level - 1) }
+            for index in 0..<node.count { free(node.child(index), level: level - 1, pause) }
         }
         unsafe NodeMemory.free(node.base)
+        pause()
+    }
+
+    /// Frees all nodes of a tree that is about to go, calling `pause` after each.
+    mutating func dismantle(_ pause: () -> Void) {
+        Self.free(root, level: height, pause)
+        root = .leaf()
+        height = 0
     }
 
     // MARK: Positions

@@ -152,6 +152,12 @@ struct SortedSet: ~Copyable {
     @inline(__always)
     var bytes: Int { MemoryLayout<SortedSet>.size &+ table.bytes &+ order.bytes }
 
+    /// Frees all nodes of a set that is about to go, calling `pause` after each.
+    mutating func dismantle(_ pause: () -> Void) {
+        table.dismantle(pause)
+        order.dismantle(pause)
+    }
+
     // MARK: Reading
 
     @inline(__always)

@@ -48,11 +48,23 @@ extension ReplyWriter {
 private func pop(
     _ count: Int, atFront: Bool, _ key: Key, _ list: inout ListValue, _ call: inout Call
 ) -> Effect {
+    let event: KeyEvent = atFront ? .lpop : .rpop
+    if count == 1 {
+        list.pop(atFront: atFront, call.listLimit) { call.reply.element($0) }
+        return taken(1, event, key, list, &call)
+    }
     let total = list.count
     let range = atFront ? 0..<count : (total - count)..<total
     list.forEach(in: range, reversed: !atFront) { call.reply.element($0) }
     list.remove(range, call.listLimit)
-    let event: KeyEvent = atFront ? .lpop : .rpop
+    return taken(count, event, key, list, &call)
+}
+
+/// The effect of taking `count` elements out of a list, whose key may have gone with them.
+@inline(__always)
+private func taken(
+    _ count: Int, _ event: KeyEvent, _ key: Key, _ list: ListValue, _ call: inout Call
+) -> Effect {
     if !list.isEmpty { return .changed(event, count: count) }
     call.keyspace.record(event, key, count: count)
     call.keyspace.record(.del, key, count: 0)

@@ -34,7 +34,8 @@ private struct AddOptions {
     var countsMoved = false
 
     init(reading arguments: inout Arguments) throws(CommandError) {
-        while true {
+        // Nearly always a number comes next.
+        while !arguments.beginsWithDigit {
             if arguments.skip("nx") {
                 rule.insert(.onlyNew)
             } else if arguments.skip("xx") {

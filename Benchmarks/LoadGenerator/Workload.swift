@@ -70,6 +70,7 @@ package struct Workload: Sendable {
     /// Names of those that stand for the collection types.
     package static let ofTypes = [
         "limiter", "limiter-multi", "zadd", "zrank", "zrange", "hset", "hgetall", "push-pop",
+        "sadd",
     ]
 
     private static let table: [Workload] = [

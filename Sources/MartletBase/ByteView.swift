@@ -87,6 +87,12 @@ package struct ByteView {
             return unsafe one.loadUnaligned(fromByteOffset: last, as: UInt64.self)
                 == other.loadUnaligned(fromByteOffset: last, as: UInt64.self)
         }
+        if count >= 4 && count < 8 {
+            let last = count &- 4
+            return unsafe one.loadUnaligned(as: UInt32.self) == other.loadUnaligned(as: UInt32.self)
+                && one.loadUnaligned(fromByteOffset: last, as: UInt32.self)
+                    == other.loadUnaligned(fromByteOffset: last, as: UInt32.self)
+        }
         return unsafe memcmp(one, other, count) == 0
     }
 
@@ -100,6 +106,28 @@ package struct ByteView {
             if unsafe byte != word.utf8Start[index] { return false }
         }
         return true
+    }
+
+    /// Copies the bytes to `place`, which has room for them.
+    @inlinable @inline(__always)
+    package func copy(to place: UnsafeMutableRawPointer) {
+        guard count >= 8 && count <= 32 else {
+            unsafe memcpy(place, address, count)
+            return
+        }
+        // Members and fields are short: words that overlap in the middle, and no call.
+        let half = min(count &- 8, 8)
+        unsafe copyWord(0, to: place)
+        unsafe copyWord(half, to: place)
+        unsafe copyWord(count &- 8 &- half, to: place)
+        unsafe copyWord(count &- 8, to: place)
+    }
+
+    @inlinable @inline(__always)
+    func copyWord(_ offset: Int, to place: UnsafeMutableRawPointer) {
+        unsafe place.storeBytes(
+            of: address.loadUnaligned(fromByteOffset: offset, as: UInt64.self),
+            toByteOffset: offset, as: UInt64.self)
     }
 
     /// Order of the bytes as unsigned numbers, a prefix before what it begins: negative, 0, positive.

@@ -14,6 +14,7 @@ import MartletBase
 @safe
 package struct HashValue {
     private var place: CollectionPlace
+    private var turn = PackedTurn()
 
     init(_ place: CollectionPlace) { self.place = place }
 
@@ -170,6 +171,15 @@ package struct HashValue {
                 forFields: 1, bytes: PackedHash.recordBytes(field, value), longest: longest,
                 limits: limits)
         }
+        if place.isPlainPacked, case .packed(let hash) = unsafe form, hash.isNext(turn, field) {
+            let offset = turn.offset
+            if hash.value(offset).count == value.count {
+                turn = hash.after(turn)
+                hash.setValue(value, at: offset)
+                return false
+            }
+        }
+        turn = PackedTurn()
         if place.isPlainPacked, let isNew = try setPacked(field, value, longest, limits) {
             noteSize(longest, limits)
             return isNew
@@ -259,6 +269,7 @@ package struct HashValue {
 
     /// Removes a field; false when it was not there. The last one takes the key with it.
     package mutating func remove(_ field: ByteView) -> Bool {
+        turn = PackedTurn()
         switch unsafe form {
         case .missing: return false
         case .packed(let hash):
@@ -312,6 +323,7 @@ package struct HashValue {
     package mutating func setDeadline(
         _ deadline: Int64?, of field: ByteView, limits: PackedLimits
     ) throws(CommandError) {
+        turn = PackedTurn()
         if deadline == nil && !isTimed { return }
         switch unsafe form {
         case .missing: return
@@ -355,6 +367,7 @@ package struct HashValue {
     ///
     /// - Returns: how many.
     mutating func removeDue(at nowMilliseconds: Int64, _ countMax: Int) -> Int {
+        turn = PackedTurn()
         switch unsafe form {
         case .missing: return 0
         case .packed(let hash):

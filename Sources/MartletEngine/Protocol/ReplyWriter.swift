@@ -70,7 +70,7 @@ package struct ReplyWriter: ~Copyable {
     package mutating func bulk(_ bytes: ByteView) {
         header(UInt8(ascii: "$"), bytes.count)
         let room = unsafe buffer.writable(bytes.count &+ 2)
-        unsafe memcpy(room, bytes.address, bytes.count)
+        unsafe bytes.copy(to: room)
         unsafe (room + bytes.count).storeBytes(of: 0x0A0D, as: UInt16.self)
         buffer.commit(bytes.count &+ 2)
     }
@@ -206,14 +206,23 @@ package struct ReplyWriter: ~Copyable {
     @inline(__always)
     private mutating func header(_ marker: UInt8, _ count: Int) {
         let room = unsafe buffer.writable(24)
-        unsafe room.storeBytes(of: marker, as: UInt8.self)
         if count < 10 {
-            // Digit, CR, LF in one store.
-            let digit = UInt32(0x30 &+ UInt8(truncatingIfNeeded: count))
-            unsafe (room + 1).storeBytes(of: 0x0A0D00 | digit, as: UInt32.self)
+            // All of it in one store.
+            let digit = 0x30 &+ UInt32(truncatingIfNeeded: count)
+            unsafe room.storeBytes(
+                of: 0x0A0D_0000 | digit &<< 8 | UInt32(marker), as: UInt32.self)
             buffer.commit(4)
             return
         }
+        if count < 100 {
+            let tens = UInt64(truncatingIfNeeded: count) / 10
+            let ones = UInt64(truncatingIfNeeded: count) &- tens &* 10
+            unsafe room.storeBytes(
+                of: 0x0A_0D30_3000 | ones &<< 16 | tens &<< 8 | UInt64(marker), as: UInt64.self)
+            buffer.commit(5)
+            return
+        }
+        unsafe room.storeBytes(of: marker, as: UInt8.self)
         let digits = decimalDigitCount(UInt64(count))
         unsafe writeDecimal(UInt64(count), digits: digits, to: room + 1)
         unsafe (room + 1 + digits).storeBytes(of: 0x0A0D, as: UInt16.self)

@@ -195,7 +195,9 @@ struct MemberTable: ~Copyable {
         }
     }
 
-    /// The handle of a member, or nil.
+    /// The handle of a member, or nil. Inlined: to call it on a part of what is only read, all of the
+    /// table would be copied.
+    @inline(__always)
     func find(_ member: ByteView) -> MemberHandle? { find(member, hash: hash(member)) }
 
     /// A member chosen at random, each as likely as any other.

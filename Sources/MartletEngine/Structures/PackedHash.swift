@@ -23,6 +23,12 @@
 import Glibc
 import MartletBase
 
+/// The record that is looked at first: fields are often given in the order in which they stand.
+struct PackedTurn {
+    var offset = PackedHash.headerBytes
+    var record = 0
+}
+
 /// A lent run of bytes that holds a hash.
 @safe
 struct PackedHash {
@@ -88,6 +94,18 @@ struct PackedHash {
             offset = next(offset)
         }
         return (offset, false)
+    }
+
+    /// Whether the record that is next in turn is the field's.
+    @inline(__always)
+    func isNext(_ turn: PackedTurn, _ field: ByteView) -> Bool {
+        turn.record < count && byte(turn.offset) == field.count && self.field(turn.offset) == field
+    }
+
+    /// The turn behind this one.
+    @inline(__always)
+    func after(_ turn: PackedTurn) -> PackedTurn {
+        PackedTurn(offset: next(turn.offset), record: turn.record &+ 1)
     }
 
     /// Where the records end.

@@ -14,6 +14,65 @@ private func contents(_ set: borrowing MemberSet) -> Set<[UInt8]> {
 private func member(_ number: Int) -> [UInt8] { Array("m\(number)".utf8) }
 
 struct MemberSetTests {
+    @Test func `a walk in slices under writes gives the set as it was`() {
+        let seed = testSeed()
+        var random = Random(seed: seed)
+        var set = MemberSet(hashKey: HashKey(4, seed))
+        for round in 0..<5 {
+            for _ in 0..<2_000 { _ = member(random.index(below: 4_000)).withView { set.add($0) } }
+            let wanted = contents(set)
+            var found: Set<[UInt8]> = []
+            var twice = 0
+            let walk = MemberWalk { member, _ in
+                if !found.insert(member.bytes).inserted { twice += 1 }
+            }
+            set.withStore { $0.beginWalk(walk) }
+            var position: Int? = 0
+            while let from = position {
+                position = set.withStore { $0.walk(from: from, chunks: 2) }
+                for _ in 0..<60 {
+                    let one = member(random.index(below: 5_000))
+                    if random.index(below: 100) < 20 + round * 15 {
+                        _ = one.withView { set.remove($0) }
+                    } else {
+                        _ = one.withView { set.add($0) }
+                    }
+                }
+            }
+            set.withStore { $0.endWalk() }
+            withExtendedLifetime(walk) {}
+            #expect(found == wanted, "seed \(seed)")
+            #expect(twice == 0, "nothing is saved twice, seed \(seed)")
+            set.checkInvariants()
+        }
+    }
+
+    @Test func `a large structure is taken apart node by node`() {
+        let key = HashKey(4, 5)
+        let long = [UInt8](repeating: 7, count: 5_000)
+        var set = MemberSet(hashKey: key)
+        var sorted = SortedSet(hashKey: key)
+        var hash = FieldTable(hashKey: key)
+        var list = List()
+        for number in 0..<20_000 {
+            let one = number % 1_000 == 0 ? long + member(number) : member(number)
+            one.withView { view in
+                _ = set.add(view)
+                _ = sorted.place(view, Double(number), rule: [])
+                _ = hash.set(view, view)
+                list.push(ListElement(view), atFront: number % 2 == 0)
+            }
+        }
+        // No node has more than 4 KB, so that there is a pause that often at least.
+        let least = [set.bytes, sorted.bytes, hash.bytes, list.bytes].map { $0 / 8_192 }
+        var pauses = [0, 0, 0, 0]
+        set.dismantle { pauses[0] += 1 }
+        sorted.dismantle { pauses[1] += 1 }
+        hash.dismantle { pauses[2] += 1 }
+        list.dismantle { pauses[3] += 1 }
+        for index in 0..<4 { #expect(pauses[index] >= least[index]) }
+    }
+
     @Test(arguments: [10, 400, 5_000])
     func `a large set does what a set does`(members: Int) {
         let seed = testSeed()

@@ -26,6 +26,10 @@ package struct Call: ~Copyable {
     var transactions = TransactionPool()
     /// Keys written that somebody waits for.
     let ready = ReadyKeys()
+    /// There are such keys, to be served before the locks are released.
+    var hasReadyKeys = false
+    /// Some of them are left to be served under locks of their own.
+    var hasLateWaiters = false
     /// The number of the command that runs.
     package internal(set) var commandNumber = 0
     /// What all loops share.

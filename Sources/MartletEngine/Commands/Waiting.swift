@@ -93,5 +93,6 @@ extension Call {
             })
         else { return }
         ready.now.append(ReadyKey(database: database, key: KeyCopy(key)))
+        hasReadyKeys = true
     }
 }

@@ -174,9 +174,10 @@ extension Executor {
             return heldUp
         }
         let isMonitored = isMonitored(command)
-        if unsafe call.state.sinks.contains(.waiting) { call.ready.holds = plan.holds }
+        let mayServe = unsafe call.state.sinks.contains(.waiting)
+        if mayServe { call.ready.holds = plan.holds }
         unsafe runHeld(call.commands.rows + command.number)
-        call.ready.holds = ReadyKeys.holdsNone
+        if mayServe { call.ready.holds = ReadyKeys.holdsNone }
         if isMonitored { feedMonitors(command) }
         unsafe Router.unlock(plan, call.state.keyspace.pointee)
         return finish(command.number)

@@ -43,7 +43,7 @@ enum ChangeLog {
         }
         unsafe effects.pointee.removeAll()
         // Within a transaction they wait for its end.
-        if !call.ready.now.isEmpty && !call.isNested { call.serveWaiters(counts) }
+        if call.hasReadyKeys && !call.isNested { call.serveWaiters(counts) }
     }
 
     private static func touchWatchers(

@@ -615,9 +615,10 @@ package struct Executor: ~Copyable {
         guard unsafe Router.lock(plan, keyspace.pointee) else { return false }
         defer { unsafe Router.unlock(plan, keyspace.pointee) }
         if heldUp != 0 { return false }
-        if unsafe call.state.sinks.contains(.waiting) { call.ready.holds = plan.holds }
+        let mayServe = unsafe call.state.sinks.contains(.waiting)
+        if mayServe { call.ready.holds = plan.holds }
         unsafe runHeld(rows + number)
-        call.ready.holds = ReadyKeys.holdsNone
+        if mayServe { call.ready.holds = ReadyKeys.holdsNone }
         return true
     }
 

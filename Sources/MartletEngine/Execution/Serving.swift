@@ -23,11 +23,13 @@ extension Call {
         while !ready.now.isEmpty {
             serve(ready.now.removeFirst(), counts)
         }
+        hasReadyKeys = false
         // An expiry that was met when nobody got anything.
         ChangeLog.publish(.recorded, &self, counts)
         swap(&reply.buffer, &ownReply)
         (arguments, keyspace.database, reply.isRESP3, isNested) = own
-        if !ready.later.isEmpty && followUp == .none { followUp = .serveWaiters }
+        hasLateWaiters = !ready.later.isEmpty
+        if hasLateWaiters && followUp == .none { followUp = .serveWaiters }
     }
 
     private mutating func serve(_ ready: ReadyKey, _ counts: LoopCounts) {
@@ -73,7 +75,7 @@ extension Executor {
     /// - Returns: whether some are left because a shard is claimed: to be tried again.
     @discardableResult
     package mutating func serveLateWaiters() -> Bool {
-        if call.ready.later.isEmpty { return false }
+        if !call.hasLateWaiters { return false }
         let keyspace = unsafe call.state.keyspace
         var claimed: [ReadyKey] = []
         while !call.ready.later.isEmpty {
@@ -92,7 +94,8 @@ extension Executor {
             unsafe Router.unlock(plan, keyspace.pointee)
         }
         call.ready.later = claimed
-        return !claimed.isEmpty
+        call.hasLateWaiters = !claimed.isEmpty
+        return call.hasLateWaiters
     }
 
     /// The shards of a key and of what the first in its line needs besides.

@@ -62,7 +62,7 @@ extension Executor {
                 unsafe runQueued(transaction.pointee.commands[index], views)
             }
             call.isNested = false
-            if !call.ready.now.isEmpty {
+            if call.hasReadyKeys {
                 call.ready.holds = plan.holds
                 call.serveWaiters(statistics.counts)
                 call.ready.holds = ReadyKeys.holdsNone

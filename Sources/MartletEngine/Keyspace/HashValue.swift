@@ -316,6 +316,17 @@ package struct HashValue {
         }
     }
 
+    /// Whether a field is there, and its deadline.
+    package func time(of field: ByteView) -> FieldTime {
+        switch unsafe form {
+        case .missing: return .missing
+        case .packed(let hash):
+            guard let index = hash.index(of: field) else { return .missing }
+            return (isTimed ? hash.deadline(index) : nil).map { .until($0) } ?? .unlimited
+        case .large(let hash): return unsafe hash.pointee.time(of: field)
+        }
+    }
+
     /// Gives a field a deadline, above 0, or takes it away.
     ///
     /// - Precondition: the field is there.
@@ -343,7 +354,6 @@ package struct HashValue {
         case .large(let hash):
             let before = unsafe hash.pointee.bytes
             let hashKey = place.hashKey
-            let old = unsafe hash.pointee.deadline(of: field)
             let done = unsafe hash.pointee.setDeadline(deadline, of: field, hashKey: hashKey)
             if done {
                 do throws(CommandError) {
@@ -353,7 +363,8 @@ package struct HashValue {
                         settleExpiry()
                     }
                 } catch {
-                    _ = unsafe hash.pointee.setDeadline(old, of: field, hashKey: hashKey)
+                    // Only an entry without a deadline may find no room for one: it is the first.
+                    _ = unsafe hash.pointee.setDeadline(nil, of: field, hashKey: hashKey)
                     throw error
                 }
             }

@@ -8,6 +8,20 @@
 
 import MartletBase
 
+/// Whether a field is there, and until when.
+package enum FieldTime: Equatable {
+    case missing
+    case unlimited
+    /// Wall clock milliseconds.
+    case until(Int64)
+
+    /// The deadline, if there is one.
+    package var deadline: Int64? {
+        if case .until(let deadline) = self { return deadline }
+        return nil
+    }
+}
+
 /// The deadlines of one hash.
 ///
 /// - Invariant: `hiddenCount` fields have a deadline at or before the time of the last `advance`;
@@ -38,8 +52,11 @@ final class FieldDeadlines {
     /// Whether a field is past its deadline.
     func hides(_ field: ByteView) -> Bool {
         guard hiddenCount > 0, let deadline = deadline(of: field) else { return false }
-        return deadline <= nowMilliseconds
+        return hides(deadline)
     }
+
+    /// Whether fields with this deadline are past it.
+    func hides(_ deadline: Int64) -> Bool { deadline <= nowMilliseconds }
 
     /// Calls `body` for all fields with a deadline, in order of time.
     func forEachField(_ body: (_ field: ByteView, _ deadline: Int64) -> Void) {

@@ -159,6 +159,14 @@ struct FieldTable: ~Copyable {
         return deadlines.deadline(of: field)
     }
 
+    /// Whether a field is there, and its deadline: one lookup for those that have one.
+    func time(of field: ByteView) -> FieldTime {
+        guard let deadline = deadlines?.deadline(of: field) else {
+            return table.find(field) == nil ? .missing : .unlimited
+        }
+        return deadlines?.hides(deadline) == true ? .missing : .until(deadline)
+    }
+
     /// Gives a field a deadline, or takes it away.
     ///
     /// - Precondition: the field is there, and the view does not lie in this hash.

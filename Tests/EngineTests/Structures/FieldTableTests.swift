@@ -188,6 +188,8 @@ struct FieldDeadlineTests {
                 for (field, deadline) in model {
                     field.withView {
                         #expect(hash.deadline(of: $0) ?? .max == deadline)
+                        #expect(hash.time(of: $0).deadline ?? .max == deadline)
+                        #expect(hash.time(of: $0) != .missing)
                     }
                 }
             }

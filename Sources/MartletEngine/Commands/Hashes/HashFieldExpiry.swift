@@ -170,9 +170,10 @@ private func expireFields(
     call.reply.array(count)
     while !call.arguments.isAtEnd {
         let field = try call.arguments.next()
-        if hash.value(of: field) == nil {
+        let time = hash.time(of: field)
+        if time == .missing {
             call.reply.integer(-2)
-        } else if !condition.admits(deadline, over: hash.deadline(of: field)) {
+        } else if !condition.admits(deadline, over: time.deadline) {
             call.reply.integer(0)
         } else if deadline <= now {
             _ = hash.remove(field)
@@ -197,13 +198,12 @@ private func fieldTimes(
     call.reply.array(count)
     while !call.arguments.isAtEnd {
         let field = try call.arguments.next()
-        if hash.value(of: field) == nil {
-            call.reply.integer(-2)
-        } else if let deadline = hash.deadline(of: field) {
+        switch hash.time(of: field) {
+        case .missing: call.reply.integer(-2)
+        case .unlimited: call.reply.integer(-1)
+        case .until(let deadline):
             let time = max(0, deadline - start)
             call.reply.integer(isMilliseconds ? time : (time + 999) / 1000)
-        } else {
-            call.reply.integer(-1)
         }
     }
     return .none
@@ -217,11 +217,10 @@ private func hpersist(_ call: inout Call) throws(CommandError) -> Effect {
     call.reply.array(count)
     while !call.arguments.isAtEnd {
         let field = try call.arguments.next()
-        if hash.value(of: field) == nil {
-            call.reply.integer(-2)
-        } else if hash.deadline(of: field) == nil {
-            call.reply.integer(-1)
-        } else {
+        switch hash.time(of: field) {
+        case .missing: call.reply.integer(-2)
+        case .unlimited: call.reply.integer(-1)
+        case .until:
             try hash.setDeadline(nil, of: field, limits: limits)
             changed += 1
             call.reply.integer(1)

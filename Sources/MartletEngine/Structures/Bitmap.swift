@@ -94,7 +94,8 @@ package enum Bitmap {
 
 extension ByteView {
     /// Eight bytes from `index` on as one number, in no particular byte order.
-    fileprivate func word(at index: Int) -> UInt64 {
+    @inline(__always)
+    func word(at index: Int) -> UInt64 {
         precondition(index >= 0 && index + 8 <= count, "eight bytes inside the view")
         return unsafe address.loadUnaligned(fromByteOffset: index, as: UInt64.self)
     }

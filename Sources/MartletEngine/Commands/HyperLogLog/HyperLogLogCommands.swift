@@ -170,8 +170,13 @@ private func pfmerge(_ call: inout Call) throws(CommandError) -> Effect {
 
     var result = target ?? NewHyperLogLog()
     if isDense && !result.makeDense() { throw .corrupted }
-    for (register, rank) in union.ranks.enumerated() where rank > 0 {
-        _ = result.raise(register, rank, sparseBytesMax: call.sparseBytesMax)
+    if result.isDense {
+        result.setDense(union)
+    } else {
+        // It may turn dense on the way.
+        for (register, rank) in union.ranks.enumerated() where rank > 0 {
+            _ = result.raise(register, rank, sparseBytesMax: call.sparseBytesMax)
+        }
     }
     result.outdate()
     call.arguments = destination

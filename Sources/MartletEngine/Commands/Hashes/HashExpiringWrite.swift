@@ -143,7 +143,8 @@ private struct ExpiringWriteOptions {
             }
             hasDeadline = true
         }
-        if call.arguments.isAtEnd { throw call.arityError() }
+        // A count and a pair at least; the count is looked at only then.
+        if call.arguments.remaining < 3 { throw call.arityError() }
         let count = try call.arguments.integer(.invalid("invalid number of fields"))
         if count < 1 || count > Int64(Int32.max) { throw .invalid("invalid number of fields") }
         if count * 2 != Int64(call.arguments.remaining) { throw call.arityError() }

@@ -66,6 +66,17 @@ def are_same_numbers(ours: Reply, theirs: Reply, digits_min: int) -> bool:
         for index, (mine, right) in enumerate(zip(one, other)))
 
 
+def sort_words(command: Command) -> set[bytes]:
+    """The options of a SORT or SORT_RO; empty for another command."""
+    return {word.upper() for word in command[2:]} if name(command) in (b"SORT", b"SORT_RO") else set()
+
+
+def has_free_ties(command: Command) -> bool:
+    """Whether SORT compares strings of other keys for elements that have no order, or for some of them."""
+    words = sort_words(command)
+    return {b"BY", b"ALPHA"} <= words and (b"LIMIT" in words or command[1] in (b"ss0", b"sz0"))
+
+
 class Avoided(NamedTuple):
     oracle: str
     why: str
@@ -111,6 +122,12 @@ AVOIDED = [
       for oracle in ("redis8", "valkey9")),
     Avoided("redis7", "7.0 takes the smallest integer as a count or rank and overflows; later ones refuse it.",
             lambda command, in_multi: name(command) in (b"LREM", b"LPOS") and b"-9223372036854775808" in command),
+    *(Avoided(oracle, "Redis stores nothing when `sort_numbers` makes it fail.",
+              lambda command, in_multi: b"STORE" in sort_words(command) and b"ALPHA" not in sort_words(command))
+      for oracle in ("redis7", "redis8")),
+    *(Avoided(oracle, "Which of several equal weights come first is by chance, as in `sort_equal_weights`.",
+              lambda command, in_multi: b"STORE" in sort_words(command) and has_free_ties(command))
+      for oracle in ALL),
     Avoided("redis7", "7.0 takes score bounds with leading blanks or hexadecimal digits, and stores or removes.",
             lambda command, in_multi: name(command) in (b"ZRANGESTORE", b"ZREMRANGEBYSCORE")
             and has_odd_bound(command)),
@@ -280,6 +297,8 @@ def shortest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
             why="Their Grisu2 at times prints a digit too many or the farther of two numbers; Martlet always "
                 "prints the fewest digits, and of those the nearest, 0.2 for 0.25.")
 def nearest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
+    if name(command) == b"ZRANDMEMBER" and ours.kind == theirs.kind == "*":
+        ours, theirs = (reply._replace(value=tuple(sorted(reply.value, key=render))) for reply in (ours, theirs))
     return name(command).startswith(b"Z") and are_same_numbers(ours, theirs, digits_min=16)
 
 
@@ -294,3 +313,36 @@ def plain_bounds(command: Command, ours: Reply, theirs: Reply) -> bool:
                 "the last member.")
 def negative_offset(command: Command, ours: Reply, theirs: Reply) -> bool:
     return name(command).startswith(b"Z") and has_negative_offset(command) and ours.value == ()
+
+
+@difference("What SORT takes for a number", *ALL,
+            why="After a number out of range, in whatever command, Redis refuses all for a while. 7.0 takes blanks "
+                "and hexadecimal. Valkey refuses the empty string and what is out of range; 8 and Martlet take them "
+                "for 0 and infinity.")
+def sort_numbers(command: Command, ours: Reply, theirs: Reply) -> bool:
+    failure = Reply("-", b"ERR One or more scores can't be converted into double")
+    return sort_words(command) != set() and b"ALPHA" not in sort_words(command) and failure in (ours, theirs)
+
+
+@difference("SORT ALPHA looks at all bytes", *ALL,
+            why="Without STORE the others compare as the locale says, up to the first zero byte.")
+def sort_zero_bytes(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return b"ALPHA" in sort_words(command) and ours.kind == theirs.kind == "*" and (
+        len(ours.value) == len(theirs.value)) and any(
+        b"\0" in part.value for part in (*ours.value, *theirs.value) if part.value is not None)
+
+
+@difference("SORT BY of equal weights", *ALL,
+            why="With Martlet equal strings keep the order they came in; their partial sort mixes them, and members "
+                "of sets come in the order of a hash table.")
+def sort_equal_weights(command: Command, ours: Reply, theirs: Reply) -> bool:
+    if not has_free_ties(command) or not ours.kind == theirs.kind == "*" or len(ours.value) != len(theirs.value):
+        return False
+    return b"LIMIT" in sort_words(command) or sorted(map(render, ours.value)) == sorted(map(render, theirs.value))
+
+
+@difference("A sorted set that was sorted is a skip list", *ALL,
+            why="SORT, and SORT_RO too, turns a small one into a skip list for good; in Martlet reading changes nothing.")
+def sorted_by_sort(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return (name(command) == b"OBJECT" and not command[2].startswith(b"z")
+            and (ours.value, theirs.value) == (b"listpack", b"skiplist"))

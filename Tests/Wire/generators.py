@@ -1320,6 +1320,62 @@ def time_(rng):
     return [b"TIME"]
 
 
+# SORT
+
+
+# Apart from other keys: what stands in these is a number to every server, or plainly none.
+SORT_SOURCES = [b"sl0", b"sl1", b"ss0", b"sz0"]
+SORT_ELEMENTS = [b"%d" % number for number in range(-3, 12)] + [b"1.5", b"-2.5", b"1e3", b"100", b"0.1"]
+SORT_WORDS = [b"a", b"b", b"B", b"ab", b"abc", b"c" * 70]
+
+
+def sort_element(rng: random.Random) -> bytes:
+    return rng.choice(SORT_ELEMENTS if rng.random() < 0.97 else SORT_WORDS)
+
+
+def sort_pattern(rng: random.Random) -> bytes:
+    return rng.choice([b"w_*", b"w_*", b"w_*", b"h_*->f", b"h_*->f", b"h_*->g", b"#", b"none", b"gone_*", b"*",
+                       b"w_*->", b"h_*->f->g", b"w_*->f", b"h_*", b"->f*"])
+
+
+@command("sort", 3)
+def sort_source(rng):
+    key = rng.choice(SORT_SOURCES)
+    members = [sort_element(rng) for _ in range(rng.choice([1, 3, 8, 8, 60]))]
+    if rng.random() < 0.3:
+        return [b"DEL", key]
+    if key == b"sz0":
+        return [b"ZADD", key, *(part for member in members for part in (b"%d" % rng.randint(0, 5), member))]
+    return [b"SADD" if key == b"ss0" else b"RPUSH", key, *members]
+
+
+@command("sort", 3)
+def sort_weight(rng):
+    weight = rng.choice(SORT_ELEMENTS + SORT_WORDS if rng.random() < 0.05 else SORT_ELEMENTS)
+    roll = rng.random()
+    if roll < 0.1:
+        return [b"DEL", rng.choice([b"w_", b"h_"]) + sort_element(rng)]
+    if roll < 0.5:
+        return [b"MSET", *(part for _ in range(4) for part in (b"w_" + sort_element(rng), weight))]
+    return [b"HSET", b"h_" + sort_element(rng), rng.choice([b"f", b"f", b"g", b"f->g"]), weight]
+
+
+@command("sort", 8)
+def sort(rng):
+    is_own = rng.random() < 0.8
+    source = rng.choice(SORT_SOURCES) if is_own else key(rng)
+    options = some(
+        rng, 0.3,
+        [b"BY", rng.choice([b"nosort", sort_pattern(rng)])] if is_own else [],
+        [b"LIMIT", place(rng), place(rng)], [b"DESC"], [b"ASC"], [b"ALPHA"],
+        [b"GET", sort_pattern(rng)], [b"GET", rng.choice([b"#", sort_pattern(rng)])],
+        [rng.choice([b"LIMIT", b"BY", b"GET", b"STORE", b"WITH"])] if rng.random() < 0.1 else [])
+    # What another key holds may be a number to one server only: the two states would part.
+    if (is_own or b"ALPHA" in options) and rng.random() < 0.3:
+        options += [b"STORE", key(rng) if b"GET" in options else rng.choice([b"sl0", b"sl1", key(rng)])]
+    return [rng.choice([b"SORT", b"SORT", b"SORT", b"sort", b"SORT_RO"]), source, *options]
+
+
 class Source:
     """Draws commands from the chosen groups, with odd spellings and wrong arities mixed in."""
 

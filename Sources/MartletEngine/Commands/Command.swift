@@ -52,8 +52,13 @@ package struct KeySpec: Sendable {
         case range(last: Int, step: Int)
         /// A count stands at `countAt` and the keys behind it, both counted from the begin.
         case counted(countAt: Int, firstKey: Int, step: Int)
-        /// One key behind the last argument that is this word (lower case) in any case.
+        /// A key behind each argument that is this word (lower case) in any case.
         case behind(StaticString)
+        /// One key, which a function finds: it may stand behind any of the options. `unknown` for
+        /// COMMAND INFO.
+        case found(@Sendable (Arguments) -> Int?)
+        /// Keys that the arguments do not name: see `Command.reachesUnnamedKeys`.
+        case unknown
     }
 
     package var first: Int
@@ -197,6 +202,9 @@ package final class Command: @unchecked Sendable {
     package let deprecated: Deprecation?
     /// What this very request does to its keys, if the specifications have `.variable` flags.
     package let keyFlags: (@Sendable (Arguments) -> KeyFlags)?
+    /// Whether this very request reaches keys that its arguments do not name: it runs with all
+    /// shards held. The command needs more than one key specification.
+    package let reachesUnnamedKeys: (@Sendable (Arguments) -> Bool)?
     /// What Redis' COMMAND INFO lists as tips.
     package let tips: [String]
     /// The argument that is a member of the first key, 0 for none: it is fetched ahead when requests
@@ -215,7 +223,7 @@ package final class Command: @unchecked Sendable {
         summary: String, complexity: String = "O(1)", arity: Arity, keys: [KeySpec] = [],
         access: Access = .none, traits: Traits = [], acl: [Category] = [], member: Int = 0,
         tips: [String] = [], keyFlags: (@Sendable (Arguments) -> KeyFlags)? = nil,
-        deprecated: Deprecation? = nil,
+        reachesUnnamedKeys: (@Sendable (Arguments) -> Bool)? = nil, deprecated: Deprecation? = nil,
         secrets: (@Sendable (Arguments) -> [Int])? = nil,
         subcommands: [Command] = [], awaited: [String] = [],
         run: @escaping Handler
@@ -234,6 +242,7 @@ package final class Command: @unchecked Sendable {
         self.member = member
         self.tips = tips
         self.keyFlags = keyFlags
+        self.reachesUnnamedKeys = reachesUnnamedKeys
         self.deprecated = deprecated
         self.secrets = secrets
         self.subcommands = subcommands
@@ -264,7 +273,7 @@ package final class Command: @unchecked Sendable {
             summary: other.summary, complexity: other.complexity, arity: other.arity,
             keys: other.keys, access: other.access, traits: other.traits, acl: other.acl,
             member: other.member, tips: other.tips, keyFlags: other.keyFlags,
-            deprecated: other.deprecated,
+            reachesUnnamedKeys: other.reachesUnnamedKeys, deprecated: other.deprecated,
             secrets: other.secrets, subcommands: other.subcommands.map(Command.init(copying:)),
             awaited: other.awaited, run: other.run)
     }

@@ -25,6 +25,7 @@ package enum EngineCommands {
             .keyExpiry,
             .keyInspection,
             .keyMoving,
+            .keySort,
             .keyRemoval,
             .keyScanning,
             .listBlocking,

@@ -28,17 +28,12 @@ extension KeySpec {
                     body(index, spec.flags)
                 }
             case .behind(let word):
-                // The last one counts, and a key may be called like the word.
-                var found: Int?
-                var index = spec.first
-                while index + 1 < count {
-                    if arguments[index].equalsIgnoringCase(word) {
-                        index += 1
-                        found = index
-                    }
-                    index += 1
+                // Behind each of them: a key may be called like the word, so which one counts is for
+                // the handler to say. A lock too many does no harm, one too few would.
+                for index in spec.first..<(count - 1)
+                where arguments[index].equalsIgnoringCase(word) {
+                    body(index + 1, spec.flags)
                 }
-                if let found { body(found, spec.flags) }
             case .counted(let countAt, let firstKey, let step):
                 guard spec.first + countAt < count,
                     let claimed = arguments[spec.first + countAt].parseInteger(),
@@ -56,6 +51,10 @@ extension KeySpec {
                 for index in stride(from: first, through: end, by: step) {
                     body(index, spec.flags)
                 }
+            case .found(let find):
+                if let index = find(arguments), index < count { body(index, spec.flags) }
+            case .unknown:
+                break
             }
         }
         return isValid

@@ -627,6 +627,7 @@ package struct Executor: ~Copyable {
         case .none, .walks: return .nothing
         case .all: return .all
         case .one, .several:
+            if let reaches = command.reachesUnnamedKeys, reaches(arguments) { return .all }
             var set = ShardSet()
             unsafe Router.shards(command, arguments, keyspace.pointee, into: &set)
             return .several(set)

@@ -106,9 +106,11 @@ extension Executor {
             case .one where queued.firstKey != 0:
                 set.insert(unsafe call.state.keyspace.pointee.shardIndex(queued.hash))
             case .one, .several:
+                let command = unsafe call.commands.all[queued.command]
+                let request = unsafe arguments(queued, views)
+                if let reaches = command.reachesUnnamedKeys, reaches(request) { return .all }
                 unsafe Router.shards(
-                    call.commands.all[queued.command], arguments(queued, views),
-                    call.state.keyspace.pointee, into: &set)
+                    command, request, call.state.keyspace.pointee, into: &set)
             }
         }
         if let watch = unsafe call.session.pointee.watch {

@@ -32,6 +32,7 @@ package enum KeyEvent: UInt8 {
     case lset
     case lrem
     case ltrim
+    case sortstore
     case zadd
     case zincr
     case zrem

@@ -42,7 +42,10 @@ extension ReplyWriter {
         bulk("flags")
         names(spec.flags.names)
         bulk("begin_search")
-        if case .behind(let word) = spec.find {
+        switch spec.find {
+        case .range, .counted:
+            typed("index", [("index", spec.first)])
+        case .behind(let word):
             map(2)
             bulk("type")
             bulk("keyword")
@@ -52,12 +55,13 @@ extension ReplyWriter {
             bulk("\(word)".uppercased())
             bulk("startfrom")
             integer(spec.first)
-        } else {
-            typed("index", [("index", spec.first)])
+        case .found, .unknown:
+            typed("unknown", [])
         }
         bulk("find_keys")
         switch spec.find {
         case .behind: typed("range", [("lastkey", 0), ("keystep", 1), ("limit", 0)])
+        case .found, .unknown: typed("unknown", [])
         case .range(let last, let step):
             typed("range", [("lastkey", last), ("keystep", step), ("limit", 0)])
         case .counted(let countAt, let firstKey, let step):

@@ -282,6 +282,10 @@ package struct CommandSyntax {
         if let here, let spec = keys.firstIndex(where: { $0.covers(here) }) {
             return DocumentedArgument(name: name, kind: .key, keySpec: spec)
         }
+        if let spec = keys.firstIndex(where: { $0.isMeant(by: name) }) {
+            let kind = name == "pattern" ? DocumentedArgument.Kind.pattern : .key
+            return DocumentedArgument(name: name, kind: kind, keySpec: spec)
+        }
         return DocumentedArgument(name: name, kind: kind(ofValue: name))
     }
 
@@ -313,13 +317,22 @@ extension KeySpec {
         return false
     }
 
+    /// Whether a value behind options is a key that no position tells.
+    fileprivate func isMeant(by name: String) -> Bool {
+        switch find {
+        case .found: name == "destination"
+        case .unknown: name == "pattern"
+        case .range, .counted, .behind: false
+        }
+    }
+
     /// Whether the argument at this place is one of its keys, whatever the request's length.
     fileprivate func covers(_ position: Int) -> Bool {
         switch find {
         case .range(let last, let step):
             position >= first && (last < 0 || position <= first + last)
                 && (position - first) % step == 0
-        case .behind: false
+        case .behind, .found, .unknown: false
         case .counted(_, let firstKey, let step):
             position >= first + firstKey && (position - first - firstKey) % step == 0
         }

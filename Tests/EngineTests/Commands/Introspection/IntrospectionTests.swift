@@ -174,6 +174,18 @@ import Testing
                 == .array([.simple("readonly"), .simple("movablekeys")]))
     }
 
+    @Test func `a key behind an option is found even if it is called like one`() {
+        // Were it not, the handler would write to a shard that is not held.
+        expectTranscript(
+            """
+            > COMMAND GETKEYS GEORADIUS g 0 0 1 m STORE storedist STOREDIST d
+                < ["g", "storedist", "STOREDIST", "d"]
+            > COMMAND GETKEYS GEORADIUS g 0 0 1 m STORE store COUNT 1
+                < ["g", "store", "COUNT"]
+            > COMMAND GETKEYS GEORADIUS g 0 0 1 m STORE  < ["g"]
+            """)
+    }
+
     /// The range of old clients; numbers from redis-server for the same specifications.
     @Test func `first, last and step follow from the specifications`() {
         func range(_ keys: [KeySpec]) -> [Int] {

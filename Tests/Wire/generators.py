@@ -497,7 +497,7 @@ def hgetdel(rng):
 # Sets
 
 
-def member(rng: random.Random) -> bytes:
+def set_member(rng: random.Random) -> bytes:
     roll = rng.random()
     if roll < 0.5:
         return b"%d" % rng.randint(-6, 12)
@@ -507,7 +507,7 @@ def member(rng: random.Random) -> bytes:
 def members(rng: random.Random, most: int = 4) -> Arguments:
     if rng.random() < 0.4:  # Integers alone: another form.
         return [b"%d" % rng.randint(-9, 30) for _ in range(rng.randint(1, most))]
-    return [member(rng) for _ in range(rng.randint(1, most))]
+    return [set_member(rng) for _ in range(rng.randint(1, most))]
 
 
 @command("sets", 6)
@@ -530,7 +530,7 @@ def srem(rng):
 
 @command("sets", 3)
 def sismember(rng):
-    return [b"SISMEMBER", key(rng), member(rng)] if rng.random() < 0.5 else [b"SMISMEMBER", key(rng), *members(rng)]
+    return [b"SISMEMBER", key(rng), set_member(rng)] if rng.random() < 0.5 else [b"SMISMEMBER", key(rng), *members(rng)]
 
 
 @command("sets", 3)
@@ -540,7 +540,7 @@ def smembers(rng):
 
 @command("sets", 3)
 def smove(rng):
-    return [b"SMOVE", key(rng), key(rng), member(rng)]
+    return [b"SMOVE", key(rng), key(rng), set_member(rng)]
 
 
 @command("sets", 5)

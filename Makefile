@@ -71,6 +71,10 @@ fuzz: build
 	@seed=$(SEED); [ "$$seed" != 0 ] || seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
 	echo "make fuzz SEED=$$seed COMMANDS=$(COMMANDS)"; \
 	.venv/bin/python Tests/Wire/differential.py --commands $(COMMANDS) --seed $$seed --oracle all && \
+	for limit in 1 1000000000; do \
+	    .venv/bin/python Tests/Wire/differential.py --commands $(COMMANDS) --seed $$seed \
+	        --small-limit $$limit || exit 1; \
+	done && \
 	.venv/bin/python Tests/Wire/mutation.py --frames 1000000 --seed $$seed && \
 	MARTLET_FUZZ_FRAMES=1000000 MARTLET_TEST_SEED=$$seed ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test \
 	    --disable-xctest --filter 'BaseTests|EngineTests' --sanitize=address --scratch-path .build-asan

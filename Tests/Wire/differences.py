@@ -67,14 +67,25 @@ def are_same_numbers(ours: Reply, theirs: Reply, digits_min: int) -> bool:
 
 
 def sort_words(command: Command) -> set[bytes]:
-    """The options of a SORT or SORT_RO; empty for another command."""
-    return {word.upper() for word in command[2:]} if name(command) in (b"SORT", b"SORT_RO") else set()
+    """The options of a SORT or SORT_RO, without their values; empty for another command."""
+    if name(command) not in (b"SORT", b"SORT_RO"):
+        return set()
+    found, at = set(), 2
+    while at < len(command):
+        found.add(command[at].upper())
+        at += {b"LIMIT": 3, b"BY": 2, b"GET": 2, b"STORE": 2}.get(command[at].upper(), 1)
+    return found
 
 
 def has_free_ties(command: Command) -> bool:
     """Whether SORT compares strings of other keys for elements that have no order, or for some of them."""
     words = sort_words(command)
     return {b"BY", b"ALPHA"} <= words and (b"LIMIT" in words or command[1] in (b"ss0", b"sz0"))
+
+
+def is_of_sorted_sets(command: Command) -> bool:
+    """Whether it begins with Z, or blocks and does then."""
+    return name(command).startswith((b"Z", b"BZ"))
 
 
 class Avoided(NamedTuple):
@@ -122,6 +133,9 @@ AVOIDED = [
       for oracle in ("redis8", "valkey9")),
     Avoided("redis7", "7.0 takes the smallest integer as a count or rank and overflows; later ones refuse it.",
             lambda command, in_multi: name(command) in (b"LREM", b"LPOS") and b"-9223372036854775808" in command),
+    *(Avoided(oracle, "Patterns of SORT end at the first zero byte there.",
+              lambda command, in_multi: sort_words(command) != set() and any(b"\0" in word for word in command[2:]))
+      for oracle in ALL),
     *(Avoided(oracle, "Redis stores nothing when `sort_numbers` makes it fail.",
               lambda command, in_multi: b"STORE" in sort_words(command) and b"ALPHA" not in sort_words(command))
       for oracle in ("redis7", "redis8")),
@@ -281,7 +295,7 @@ def rank_with_score(command: Command, ours: Reply, theirs: Reply) -> bool:
 def signed_zero(command: Command, ours: Reply, theirs: Reply) -> bool:
     def unsigned(reply: Reply) -> str:
         return re.sub(r"(?<![\w.])-0(?![\w.])", "0", render(reply))
-    if not name(command).startswith(b"Z"):
+    if not is_of_sorted_sets(command):
         return False
     one, other = unsigned(ours), unsigned(theirs)
     return one == other or name(command) == b"ZRANDMEMBER" and sorted(one) == sorted(other)
@@ -290,7 +304,7 @@ def signed_zero(command: Command, ours: Reply, theirs: Reply) -> bool:
 @difference("Scores in their shortest form", "redis7",
             why="7.0 prints 17 digits; 7.2 and later, and Martlet, the fewest that read back as the number.")
 def shortest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
-    return name(command).startswith(b"Z") and are_same_numbers(ours, theirs, digits_min=1)
+    return is_of_sorted_sets(command) and are_same_numbers(ours, theirs, digits_min=1)
 
 
 @difference("Scores of 16 digits and more, to the nearest", "redis8", "valkey9",
@@ -299,7 +313,7 @@ def shortest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
 def nearest_scores(command: Command, ours: Reply, theirs: Reply) -> bool:
     if name(command) == b"ZRANDMEMBER" and ours.kind == theirs.kind == "*":
         ours, theirs = (reply._replace(value=tuple(sorted(reply.value, key=render))) for reply in (ours, theirs))
-    return name(command).startswith(b"Z") and are_same_numbers(ours, theirs, digits_min=16)
+    return is_of_sorted_sets(command) and are_same_numbers(ours, theirs, digits_min=16)
 
 
 @difference("The ends of a score range are plain numbers", "redis7",
@@ -312,7 +326,7 @@ def plain_bounds(command: Command, ours: Reply, theirs: Reply) -> bool:
             why="In Redis a LIMIT with a negative offset selects nothing; Valkey's skip lists count it from "
                 "the last member.")
 def negative_offset(command: Command, ours: Reply, theirs: Reply) -> bool:
-    return name(command).startswith(b"Z") and has_negative_offset(command) and ours.value == ()
+    return is_of_sorted_sets(command) and has_negative_offset(command) and ours.value == ()
 
 
 @difference("What SORT takes for a number", *ALL,
@@ -321,7 +335,7 @@ def negative_offset(command: Command, ours: Reply, theirs: Reply) -> bool:
                 "for 0 and infinity.")
 def sort_numbers(command: Command, ours: Reply, theirs: Reply) -> bool:
     failure = Reply("-", b"ERR One or more scores can't be converted into double")
-    return sort_words(command) != set() and b"ALPHA" not in sort_words(command) and failure in (ours, theirs)
+    return name(command) in (b"SORT", b"SORT_RO") and b"ALPHA" not in sort_words(command) and failure in (ours, theirs)
 
 
 @difference("SORT ALPHA looks at all bytes", *ALL,
@@ -346,3 +360,10 @@ def sort_equal_weights(command: Command, ours: Reply, theirs: Reply) -> bool:
 def sorted_by_sort(command: Command, ours: Reply, theirs: Reply) -> bool:
     return (name(command) == b"OBJECT" and not command[2].startswith(b"z")
             and (ours.value, theirs.value) == (b"listpack", b"skiplist"))
+
+
+@difference("A timeout beyond what milliseconds hold", "redis7",
+            why="7.0 lets it overflow and calls it negative; later ones, and Martlet, out of range.")
+def overflowing_timeout(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return (ours == Reply("-", b"ERR timeout is out of range")
+            and theirs == Reply("-", b"ERR timeout is negative"))

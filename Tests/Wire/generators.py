@@ -786,35 +786,55 @@ def elements(rng: random.Random) -> Arguments:
     return [b"e%d" % index for index in range(first, first + rng.choice([50, 500, 1500]))]
 
 
+# Apart from other keys: a string command that damages one leads the servers to different states, since
+# Martlet changes nothing where Redis keeps what came before the damage. Damaged ones stand in `pbad`.
+COUNTERS = [b"p0", b"p1", b"p2", b"p3"]
+
+
+def counter(rng: random.Random) -> bytes:
+    return rng.choice(COUNTERS) if rng.random() < 0.95 else rng.choice([b"z0", b"sl0", b"ss0"])
+
+
+def counters(rng: random.Random) -> Arguments:
+    return [counter(rng) for _ in range(rng.randint(1, 4))]
+
+
 @command("hyperloglog", 6)
 def pfadd(rng):
-    return [b"PFADD", key(rng), *elements(rng)]
+    return [b"PFADD", counter(rng), *elements(rng)]
 
 
 @command("hyperloglog", 4)
 def pfcount(rng):
-    return [b"PFCOUNT", key(rng)] if rng.random() < 0.7 else [b"PFCOUNT", *keys(rng)]
+    return [b"PFCOUNT", counter(rng)] if rng.random() < 0.7 else [b"PFCOUNT", *counters(rng)]
 
 
 @command("hyperloglog", 2)
 def pfmerge(rng):
-    return [b"PFMERGE", *keys(rng)]
+    return [b"PFMERGE", *counters(rng)]
 
 
 @command("hyperloglog", 1)
 def pfdebug(rng):
-    return [b"PFDEBUG", rng.choice([b"ENCODING", b"DECODE", b"TODENSE", b"GETREG", b"FOO"]), key(rng)]
+    return [b"PFDEBUG", rng.choice([b"ENCODING", b"DECODE", b"TODENSE", b"GETREG", b"FOO"]), counter(rng)]
 
 
 @command("hyperloglog", 3)
 def hyperloglog_as_string(rng):
+    one, other = rng.choice(COUNTERS), rng.choice(COUNTERS)
     return rng.choice([
-        [b"GET", key(rng)], [b"STRLEN", key(rng)], [b"DEL", key(rng)], [b"COPY", key(rng), key(rng), b"REPLACE"],
-        [b"RENAME", key(rng), key(rng)], [b"EXPIRE", key(rng), b"1000"], [b"OBJECT", b"ENCODING", key(rng)],
-        [b"SET", key(rng), b"HYLL" + rng.choice([
-            b"\1" + bytes(11), b"\1" + bytes(11) + b"\x7f\xff", b"\1" + bytes(11) + b"\x7f\xfe",
-            b"\1" + bytes(11) + b"\x7f\xfe\x80", b"\1" + bytes(11) + b"\x40\x00" * 3,
-            b"\0" + bytes(11), bytes(12300), b"\2" + bytes(12299)])]])
+        [b"GET", one], [b"STRLEN", one], [b"DEL", one], [b"COPY", one, other, b"REPLACE"],
+        [b"RENAME", one, other], [b"EXPIRE", one, b"1000"], [b"OBJECT", b"ENCODING", one],
+        [b"SET", one, rng.choice([b"", b"v", b"HYLL", b"HYLL\1" + bytes(11) + b"\x7f\xff"])]])
+
+
+@command("hyperloglog", 1)
+def damaged_hyperloglog(rng):
+    return rng.choice([
+        [b"PFCOUNT", b"pbad"], [b"PFCOUNT", b"pbad", counter(rng)],
+        [b"SET", b"pbad", b"HYLL" + rng.choice([
+            b"\1" + bytes(11), b"\1" + bytes(11) + b"\x7f\xfe", b"\1" + bytes(11) + b"\x7f\xfe\x80",
+            b"\1" + bytes(11) + b"\x40\x00" * 3, b"\0" + bytes(11), bytes(12300), b"\2" + bytes(12299)])]])
 
 
 # Generic

@@ -64,6 +64,7 @@ public final class Server {
             guard let connection = context.connections.connection(record.id) else { return }
             context.monitors.remove(connection, state)
         }
+        state.subscriberChanged.function = { handlers[$0.loop].subscriberChanged($0) }
         state.monitorFeed.function = { [unowned state] line in
             context.monitors.post(line, wallMicroseconds: state.clock.wallMicroseconds())
         }

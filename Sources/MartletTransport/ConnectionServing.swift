@@ -519,8 +519,14 @@ extension EventLoop {
     func sendNow(_ bytes: ByteView, to slot: Slot) {
         unsafe precondition(state.pointee.served == nil, "nothing is being served")
         sendHeldReplies()
-        unsafe append(bytes, to: slot)
-        if unsafe slot.pointee.interest & EPOLLOUT.rawValue == 0 { unsafe flush(slot) }
+        if unsafe !slot.pointee.flags.isDisjoint(with: [.doomed, .closesAfterFlush]) { return }
+        if unsafe slot.pointee.pending.isEmpty {
+            unsafe sendAhead(bytes, to: slot)
+        } else {
+            unsafe slot.pointee.pending.append(bytes)
+            unsafe pendingChanged(slot)
+            if unsafe slot.pointee.interest & EPOLLOUT.rawValue == 0 { unsafe flush(slot) }
+        }
         unsafe count(slot)
     }
 

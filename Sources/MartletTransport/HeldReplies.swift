@@ -78,16 +78,23 @@ extension EventLoop {
             unsafe pendingChanged(slot)
             return
         }
+        unsafe sendAhead(reply, to: slot)
+    }
+
+    /// Sends bytes from where they are to a connection that has none pending, and keeps what the
+    /// socket does not take.
+    @inline(__always)
+    func sendAhead(_ bytes: ByteView, to slot: Slot) {
         let sent = unsafe Glibc.send(
-            slot.pointee.descriptor, reply.address, reply.count, Int32(MSG_NOSIGNAL))
-        if sent == reply.count {
+            slot.pointee.descriptor, bytes.address, bytes.count, Int32(MSG_NOSIGNAL))
+        if sent == bytes.count {
             unsafe state.pointee.bytesOut &+= UInt64(truncatingIfNeeded: sent)
         } else {
-            unsafe keepUnsent(slot, reply, sent)
+            unsafe keepUnsent(slot, bytes, sent)
         }
     }
 
-    /// The socket took part of a held reply, or none.
+    /// The socket took part of the bytes, or none.
     @inline(never)
     private func keepUnsent(_ slot: Slot, _ reply: ByteView, _ sent: Int) {
         if sent < 0 && errno != EAGAIN && errno != EINTR {

@@ -27,6 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     with Server(options.oracle) as server:
         connections: dict[str, Connection] = {}
+        protocol = 3
         written = []
         lines = options.path.read_text().splitlines()
         for text, following in zip(lines, [*lines[1:], ""]):
@@ -34,15 +35,20 @@ def main() -> None:
             if not stripped:
                 with server.connect() as cleaner:
                     cleaner.ok("FLUSHALL")
-                connections = {}
+                connections, protocol = {}, 3
+            elif stripped == "! only 2":
+                protocol = 2
             command, expected = transcript.split_reply(stripped)
             if following.strip().startswith("< "):
                 expected = following.strip()[2:]
+            if stripped.startswith("<<") or stripped[1:].startswith("<<"):
+                name = stripped.split("<<")[0]
+                text = f"{name}<< {connections[name].read()}"
             found = transcript.COMMAND.match(command)
             if found and not stripped.startswith(("#", "!", "<")):
                 connection = connections.get(found[1])
                 if connection is None:
-                    connection = connections[found[1]] = server.connect(protocol=3)
+                    connection = connections[found[1]] = server.connect(protocol)
                 connection.send_raw(encode(*transcript.arguments(found[2])))
                 reply = str(connection.read())
                 if expected is not None and not options.all:

@@ -4,6 +4,8 @@ The same sessions run against the oracle whose version has what they need: that 
 a transcript is right before Martlet is measured by it.
 """
 
+import time
+
 import pytest
 
 import transcript
@@ -18,19 +20,23 @@ def run(server: Server, session: transcript.Session, protocol: int, split: bool)
     connections: dict[str, Connection] = {}
     with server.connect() as cleaner:
         cleaner.ok("FLUSHALL")
+        # Connections of the session before that are not closed yet would be counted as subscribers.
+        while cleaner.ok("CLIENT", "LIST", "TYPE", "pubsub"):
+            time.sleep(0.001)
     try:
         for line in session.lines:
             connection = connections.get(line.connection)
             if connection is None:
                 connection = connections[line.connection] = server.connect(protocol)
-            data = encode(*line.command)
-            if split:
+            command = line.command or []
+            data = encode(*command) if command else b""
+            if split and command:
                 connection.send_split(data, spread(len(data), line.number), pause=0.0002)
             else:
                 connection.send_raw(data)
             reply = connection.read()
             # HELLO and RESET change the protocol in the middle of a session.
-            name = line.command[0].upper()
+            name = command[0].upper() if command else b""
             if name == b"HELLO" and not reply.is_error:
                 connection.protocol = 3 if reply.kind == "%" else 2
             elif name == b"RESET":
@@ -38,7 +44,7 @@ def run(server: Server, session: transcript.Session, protocol: int, split: bool)
             if not transcript.Expectation(line.expected).matches(reply, connection.protocol):
                 pytest.fail(
                     f"{session.path.name}:{line.number} in RESP{protocol} on {server.name}: "
-                    f"{render_command(line.command)[:300]}\n  expected: {line.expected[:2000]}\n"
+                    f"{render_command(command)[:300]}\n  expected: {line.expected[:2000]}\n"
                     f"  got:      {str(reply)[:2000]}", pytrace=False)
     finally:
         for connection in connections.values():

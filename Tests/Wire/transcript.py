@@ -4,6 +4,7 @@
     > SET k "a\\x00b"                 < OK
     > GET k                          < "a\\x00b"
     b> WATCH k                       < OK           a second connection, named b
+    << (push) ["message", "c", "x"]   what comes without being asked for; b<< on b
     > LCS a b IDX                    < {"matches": [], "len": (integer) 0}
     > TTL k                          < (integer) 99..100
     ! since 8.2                      the session needs a server of this version
@@ -29,11 +30,12 @@ DIRECTORY = Path(__file__).parent / "transcripts"
 
 @dataclass
 class Line:
-    """One command and the reply expected, with the line of the file that holds it."""
+    """One command and the reply expected, with the line of the file that holds it. A line without a
+    command expects something more."""
 
     number: int
     connection: str
-    command: list[bytes]
+    command: list[bytes] | None
     expected: str
 
 
@@ -53,6 +55,7 @@ class Session:
 
 ESCAPES = {"n": 10, "r": 13, "t": 9, "a": 7, "b": 8}
 COMMAND = re.compile(r"(\w?)> (.*)$")
+MORE = re.compile(r"(\w?)<< (.*)$")
 
 
 def unquote(text: str, at: int) -> tuple[bytes, int]:
@@ -124,6 +127,8 @@ def read(path: Path) -> list[Session]:
             current.since = int(major), int(minor)
         elif stripped.startswith("! only "):
             current.only = int(stripped[7:])
+        elif more := MORE.match(stripped):
+            current.lines.append(Line(number, more[1], None, more[2]))
         elif stripped.startswith("< "):
             assert current.lines and not current.lines[-1].expected, f"{path}:{number}: a second reply"
             current.lines[-1].expected = stripped[2:]
@@ -240,7 +245,7 @@ def matches(pattern: tuple, reply: Reply, protocol: int) -> bool:
     if protocol == 2:
         if kind == "%":
             kind, content = "*", [part for pair in content for part in pair]
-        elif kind == "~":
+        elif kind in "~>":
             kind = "*"
         elif kind in ",(":
             kind = "$"

@@ -34,7 +34,7 @@ extension ClientRecord {
     }
 
     /// Channels, shard channels and patterns together.
-    var subscriptionCount: Int {
+    package var subscriptionCount: Int {
         channels.load(ordering: .relaxed) + patterns.load(ordering: .relaxed)
             + shardChannels.load(ordering: .relaxed)
     }

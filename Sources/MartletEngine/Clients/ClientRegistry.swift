@@ -34,8 +34,8 @@ package struct ClientAddresses: Sendable {
 /// What every thread may see and ask of a client.
 @safe
 package final class ClientRecord: @unchecked Sendable {
-    // Unchecked: `texts` and `waiter` are touched under the registry's lock; the rest is constant or
-    // atomic.
+    // Unchecked: `texts` and `waiter` are touched under the registry's lock, `subscriptions` under
+    // that of `PubSub`, `session` by the client's loop; the rest is constant or atomic.
 
     package let id: Int64
     package let loop: Int
@@ -81,6 +81,10 @@ package final class ClientRecord: @unchecked Sendable {
     package var texts = Texts()
     /// What the client waits for.
     fileprivate var waiter: Waiter?
+    /// What the client is subscribed to; nil when it never was. Under the lock of `PubSub`.
+    var subscriptions: Subscriptions?
+    /// The client's session until it ends; followed on the client's loop alone.
+    package internal(set) var session: UnsafeMutablePointer<Session>?
 
     package init(
         id: Int64, loop: Int, addresses: ClientAddresses, createdMilliseconds: Int64
@@ -89,6 +93,7 @@ package final class ClientRecord: @unchecked Sendable {
         self.loop = loop
         self.addresses = addresses
         self.createdMilliseconds = createdMilliseconds
+        unsafe session = nil
         unsafe killedWord = .allocate(byteCount: 16, alignment: 8)
         unsafe killedWord.initializeMemory(as: UInt64.self, repeating: 0, count: 2)
         lastActiveMilliseconds.store(createdMilliseconds, ordering: .relaxed)

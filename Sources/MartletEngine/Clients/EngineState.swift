@@ -127,6 +127,10 @@ package final class EngineState: @unchecked Sendable {
     package let wakeLoops = SharedCallback()
     /// Who waits for a claim on shards.
     package let claimLine = ClaimLine()
+    /// Channels and their subscribers.
+    package let pubSub: PubSub
+    /// Called, on the client's loop, when it becomes a subscriber and when it is none any more.
+    package let subscriberChanged = SharedCallback1<ClientRecord>()
     /// Called to close a client's connection, which `record.kill()` has stopped already.
     package let closeClient = SharedCallback1<ClientRecord>()
     /// Called when a client's wait has ended, to let its own loop finish it; shards may be held.
@@ -151,6 +155,7 @@ package final class EngineState: @unchecked Sendable {
         self.clock = clock
         startedMilliseconds = clock.wallMilliseconds()
         loopCount = loops
+        pubSub = PubSub(loops: loops)
         statistics = (0..<loops).map { _ in LoopStatistics(commandCount: commandCount) }
         unsafe conditionsWord = .allocate(byteCount: 64, alignment: 64)
         unsafe conditionsWord.storeBytes(of: 0, as: UInt64.self)
@@ -301,12 +306,21 @@ extension EngineState {
         if unsafe claimLine.leave(&session.pointee.place) { releaseParked() }
     }
 
+    /// A session begins. From now on its record leads to it.
+    package func begin(_ session: UnsafeMutablePointer<Session>) {
+        unsafe session.pointee.record.session = session
+        unsafe clients.add(session.pointee.record)
+    }
+
     /// A session will never come again: gives back what others hold for it.
     package func forget(_ session: UnsafeMutablePointer<Session>) {
         unsafe unwatch(session)
         unsafe leaveLine(session)
         _ = unsafe session.pointee.waiter?.end(.closed)
         unsafe stopWaiting(session)
+        var unread = ByteBuffer()
+        unsafe pubSub.unsubscribe(session, missed: &unread)
+        unsafe session.pointee.record.session = nil
     }
 
     /// Takes all watched keys of a session off their shards. The caller holds no shard.

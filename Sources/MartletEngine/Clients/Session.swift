@@ -29,6 +29,8 @@ package struct SessionGate: OptionSet {
     static let waitsInLine = SessionGate(rawValue: 1 << 7)
     /// Waits for a key: see `Waiter`.
     static let blocked = SessionGate(rawValue: 1 << 8)
+    /// Subscribed to something, and speaks RESP2: see `Call.updateSubscriberMode`.
+    package static let subscriberMode = SessionGate(rawValue: 1 << 9)
 }
 
 /// What a connection's loop must do after the current command, beyond sending its reply.
@@ -74,6 +76,16 @@ package struct Session: ~Copyable {
     /// What the connection waits for; nil when nothing.
     package internal(set) var waiter: Waiter?
 
+    /// What the connection is subscribed to; nil when nothing.
+    var subscriptions: Subscriptions?
+    /// It has got what came to its loop's inbox before this number.
+    var messagesThrough: UInt64 = 0
+    /// The last round of `FanOut` that has something for it, and its place among the recipients.
+    var fanOutRound: UInt64 = 0
+    var fanOutIndex = 0
+    /// What the server keeps for this connection; the engine only hands it back.
+    package var outlet: UnsafeMutableRawPointer?
+
     /// The record's word that says whether the client was killed.
     let killedWord: UnsafeMutableRawPointer
 
@@ -81,6 +93,7 @@ package struct Session: ~Copyable {
         self.record = record
         unsafe killedWord = record.killedWord
         unsafe transaction = nil
+        unsafe outlet = nil
     }
 
     deinit {

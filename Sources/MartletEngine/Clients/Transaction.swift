@@ -27,8 +27,23 @@ struct GrowingArray<Element: BitwiseCopyable>: ~Copyable {
 
     @inline(__always)
     subscript(index: Int) -> Element {
-        precondition(UInt(bitPattern: index) < UInt(bitPattern: count), "an element that is there")
-        return unsafe elements.unsafelyUnwrapped[index]
+        get {
+            precondition(
+                UInt(bitPattern: index) < UInt(bitPattern: count), "an element that is there")
+            return unsafe elements.unsafelyUnwrapped[index]
+        }
+        set {
+            precondition(
+                UInt(bitPattern: index) < UInt(bitPattern: count), "an element that is there")
+            unsafe elements.unsafelyUnwrapped[index] = newValue
+        }
+    }
+
+    /// Takes an element out; the last one moves to its place.
+    mutating func removeSwappingLast(at index: Int) {
+        self[index] = self[count - 1]
+        count &-= 1
+        if count == 0 { removeAll(keeping: 0) }
     }
 
     @inline(__always)

@@ -22,6 +22,8 @@ package struct Call: ~Copyable {
     package var errorDetail = ByteBuffer()
     /// Inside EXEC or a script: all locks that the command may need are held already.
     package internal(set) var isNested = false
+    /// Messages that came amid a transaction and go behind its reply.
+    var pushes = ByteBuffer()
     /// Empty transactions for MULTI.
     var transactions = TransactionPool()
     /// Keys written that somebody waits for.

@@ -155,6 +155,10 @@ package struct Traits: OptionSet, Sendable {
     package static let endsBatch = Traits(rawValue: 1 << 28)
     /// Ours: runs while clients are paused.
     package static let evenWhilePaused = Traits(rawValue: 1 << 29)
+    /// Ours: a RESP2 client may send it while it is subscribed to something.
+    package static let evenWhileSubscribed = Traits(rawValue: 1 << 30)
+    /// Ours: replies by pushes, which CLIENT REPLY does not hold back.
+    package static let repliesByPush = Traits(rawValue: 1 << 31)
 }
 
 /// ACL categories that are not derived from access and traits.

@@ -131,7 +131,7 @@ package final class CommandTable: @unchecked Sendable {
             shape = .all
         } else if command.traits.contains(.walksShards) {
             shape = .walks
-        } else if command.keys.isEmpty {
+        } else if command.keys.allSatisfy({ $0.flags.contains(.notKey) }) {
             shape = .none
         } else if command.keys.count == 1, case .range(let last, _) = command.keys[0].find {
             firstKey = command.keys[0].first

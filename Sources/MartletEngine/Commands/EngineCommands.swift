@@ -34,6 +34,8 @@ package enum EngineCommands {
             .listPush,
             .listRead,
             .listWrite,
+            .publishing,
+            .pubSubInspection,
             .setOperations,
             .setRead,
             .setSampling,
@@ -51,6 +53,7 @@ package enum EngineCommands {
             .stringCounters,
             .stringRead,
             .stringSet,
+            .subscribing,
             .transactions,
         ]
     }

@@ -20,7 +20,8 @@ extension KeySpec {
         let count = arguments.count
         var isValid = true
         for spec in specs {
-            guard spec.first < count else { continue }
+            // A shard channel goes to a slot as a key does, and is none.
+            guard spec.first < count, !spec.flags.contains(.notKey) else { continue }
             switch spec.find {
             case .range(let last, let step):
                 let end = last >= 0 ? spec.first + last : count + last

@@ -120,6 +120,13 @@ extension Executor {
         if conditions.contains(.memoryFull) && needsMemory(command) && isMemoryFull() {
             return rejected(number, .outOfMemory)
         }
+        if gate.contains(.subscriberMode) && !traits.contains(.evenWhileSubscribed) {
+            return rejected(
+                number,
+                call.error(
+                    "ERR Can't execute '\(command.fullName)': only (P|S)SUBSCRIBE / "
+                        + "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"))
+        }
         if conditions.contains(.loading) && !traits.contains(.loading) {
             return rejected(
                 number, .coded("LOADING Redis is loading the dataset in memory"))
@@ -141,7 +148,7 @@ extension Executor {
         let followUp = isExec ? executeTransaction() : runGated(command)
         // A parked command comes again.
         if !followUp.isRepeated {
-            silence(from: before)
+            if !traits.contains(.repliesByPush) { silence(from: before) }
             endReplyMode()
         }
         return followUp

@@ -74,10 +74,21 @@ extension Executor {
         unwatchHeld()
         unsafe Router.unlock(plan, call.state.keyspace.pointee)
         call.endTransaction()
+        sendMissedPushes()
         // All commands saw one time; those that follow see the present one.
         if martlet_ticks() &- begin >= TickRate.perMillisecond { refreshTime() }
         // What a queued command wanted beyond its reply: QUIT is not queued, CLIENT KILL may be.
         return finish(exec.number)
+    }
+
+    /// Appends the messages that came while the transaction changed subscriptions. A RESP2 client that
+    /// has ended them all would take them for replies.
+    private mutating func sendMissedPushes() {
+        if call.pushes.isEmpty { return }
+        if unsafe call.reply.isRESP3 || call.session.pointee.gate.contains(.subscriberMode) {
+            call.reply.buffer.append(call.pushes.view)
+        }
+        call.pushes.release()
     }
 
     private mutating func arguments(

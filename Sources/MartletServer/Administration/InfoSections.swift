@@ -79,11 +79,7 @@ extension InfoText {
             let keys = client.watchedKeys.load(ordering: .relaxed)
             watchedKeys += keys
             if keys > 0 { watching += 1 }
-            let channels =
-                client.channels.load(ordering: .relaxed)
-                + client.patterns.load(ordering: .relaxed)
-                + client.shardChannels.load(ordering: .relaxed)
-            if channels > 0 { subscribed += 1 }
+            if client.subscriptionCount > 0 { subscribed += 1 }
         }
         add("connected_clients", clients.count)
         add("cluster_connections", 0)
@@ -221,9 +217,9 @@ extension InfoText {
         add("current_eviction_exceeded_time", 0)
         add("keyspace_hits", context.count(.hits))
         add("keyspace_misses", context.count(.misses))
-        add("pubsub_channels", 0)
-        add("pubsub_patterns", 0)
-        add("pubsubshard_channels", 0)
+        add("pubsub_channels", context.state.pubSub.topicCount(.channels))
+        add("pubsub_patterns", context.state.pubSub.topicCount(.patterns))
+        add("pubsubshard_channels", context.state.pubSub.topicCount(.shardChannels))
         add("latest_fork_usec", 0)
         add("total_forks", 0)
         add("migrate_cached_sockets", 0)

@@ -122,7 +122,6 @@ extension ServerContext {
     /// Bounds the buffers of connections that exist; new ones read the settings. Who has yet to
     /// authenticate keeps the narrower bounds until then.
     private func applyBufferLimits(_ settings: Settings) {
-        let limit = settings.outputBufferLimits.normal
         for record in state.clients.all() {
             guard let connection = connections.connection(record.id) else { continue }
             connection.loop.post {
@@ -131,6 +130,8 @@ extension ServerContext {
                 {
                     return
                 }
+                let limits = settings.outputBufferLimits
+                let limit = record.subscriptionCount > 0 ? limits.pubsub : limits.normal
                 connection.setOutputLimits(
                     hardBytes: limit.hardBytes, softBytes: limit.softBytes,
                     softSeconds: UInt32(clamping: limit.softSeconds))

@@ -42,6 +42,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         /// The same count when this iteration began.
         var releasesBeforeIteration: UInt64 = 0
         var blocked = BlockedClients()
+        var fanOut = FanOut()
 
         init(executor: consuming Executor) { self.executor = executor }
     }
@@ -82,6 +83,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         let session = UnsafeMutablePointer<Session>.allocate(capacity: 1)
         unsafe session.initialize(to: Session(record: record))
         unsafe client.initialize(to: Client(session: session, connection: connection))
+        unsafe session.pointee.outlet = UnsafeMutableRawPointer(client)
         let settings = context.configuration.settings
         if state.password.isRequired {
             unsafe session.pointee.gate.insert(.unauthenticated)
@@ -91,7 +93,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         } else {
             applyLimits(connection, settings)
         }
-        state.clients.add(record)
+        unsafe state.begin(session)
         context.connections.add(record.id, connection)
         return UnsafeMutableRawPointer(client)
     }
@@ -116,8 +118,11 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         return nil
     }
 
-    private func applyLimits(_ connection: ConnectionReference, _ settings: Settings) {
-        let limit = settings.outputBufferLimits.normal
+    private func applyLimits(
+        _ connection: ConnectionReference, _ settings: Settings, isSubscriber: Bool = false
+    ) {
+        let limits = settings.outputBufferLimits
+        let limit = isSubscriber ? limits.pubsub : limits.normal
         connection.setOutputLimits(
             hardBytes: limit.hardBytes, softBytes: limit.softBytes,
             softSeconds: UInt32(clamping: limit.softSeconds))
@@ -194,6 +199,8 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         unsafe work.pointee.executor.iterationBegan()
         unsafe work.pointee.releasesBeforeIteration = context.state.releaseCount.load(
             ordering: .acquiring)
+        // What was published before a subscriber asked for something goes before the reply to that.
+        if context.state.pubSub.hasMessages(forLoop: loop) { deliverMessages() }
     }
 
     func iterationEnded() -> Int32 {
@@ -204,6 +211,9 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
                 context, nowMilliseconds: work.pointee.executor.nowMilliseconds)
         }
         let untilTimeout = endWaits()
+        // Other loops first, so that they deliver while this one does.
+        for other in context.state.pubSub.takeWakes(ofLoop: loop) { context.loops[other].post {} }
+        if context.state.pubSub.hasMessages(forLoop: loop) { deliverMessages() }
         let mustEvictMore = context.clientMemory.enforce(loop: loop, context)
         unsafe work.pointee.executor.iterationEnded()
         if mustEvictMore { return 0 }
@@ -253,6 +263,24 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         return unsafe client.pointee.session.pointee.waiter != nil
     }
 
+    // MARK: Messages
+
+    /// Sends this loop's subscribers what was published since the last time.
+    private func deliverMessages() {
+        unsafe work.pointee.fanOut.deliver(context.state.pubSub, loop: loop) { session, bytes in
+            let client = unsafe session.pointee.outlet?.assumingMemoryBound(to: Client.self)
+            unsafe client?.pointee.connection.send(bytes)
+        }
+    }
+
+    /// A client of this loop has become a subscriber, or is none any more: other limits apply.
+    func subscriberChanged(_ record: ClientRecord) {
+        guard let connection = context.connections.connection(record.id) else { return }
+        let isSubscriber = record.subscriptionCount > 0
+        connection.setMayIdle(isSubscriber)
+        applyLimits(connection, context.configuration.settings, isSubscriber: isSubscriber)
+    }
+
     // MARK: Waiting for keys
 
     /// Ends the waits that are over, on the loop's thread.
@@ -276,7 +304,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         var reply = ByteBuffer()
         unsafe work.pointee.executor.finishWaiting(client.pointee.session, into: &reply)
         let connection = unsafe client.pointee.connection
-        connection.setMayIdle(false)
+        connection.setMayIdle(unsafe client.pointee.session.pointee.record.subscriptionCount > 0)
         // At once: a KILL that came too late to end the wait must not drop what it brought.
         if !reply.isEmpty { connection.send(reply.view) }
         if unsafe client.pointee.closesAfterWait {

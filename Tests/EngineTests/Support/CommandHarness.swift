@@ -20,6 +20,7 @@ final class CommandHarness {
     let state: EngineState
     let commands: CommandTable
     private var executor: Executor
+    private var fanOut = FanOut()
 
     /// When the virtual wall clock starts: 14 November 2023, 22:13:20 UTC.
     static let startMilliseconds: Int64 = 1_700_000_000_000
@@ -63,6 +64,17 @@ final class CommandHarness {
         executor.iterationEnded()
     }
 
+    /// What the loop does between its events: hands messages out to those who listen.
+    func deliverMessages() {
+        guard state.pubSub.hasMessages(forLoop: 0) else { return }
+        unsafe fanOut.deliver(state.pubSub, loop: 0) { session, bytes in
+            if let outlet = unsafe session.pointee.outlet {
+                unsafe Unmanaged<HarnessClient>.fromOpaque(outlet).takeUnretainedValue()
+                    .receive(bytes)
+            }
+        }
+    }
+
     /// One event of the loop: gives a session's unread bytes to the executor.
     func serve(
         _ session: UnsafeMutablePointer<Session>, _ input: [UInt8], output: inout [UInt8]
@@ -99,8 +111,12 @@ final class HarnessClient {
             createdMilliseconds: server.time.clock.wallMilliseconds())
         unsafe session = .allocate(capacity: 1)
         unsafe session.initialize(to: Session(record: record))
-        server.state.clients.add(record)
+        unsafe session.pointee.outlet = unsafe Unmanaged.passUnretained(self).toOpaque()
+        unsafe server.state.begin(session)
     }
+
+    /// Bytes that were not asked for.
+    fileprivate func receive(_ bytes: ByteView) { output += bytes.bytes }
 
     deinit {
         unsafe server.state.forget(session)
@@ -181,6 +197,7 @@ final class HarnessClient {
     }
 
     private func serve() {
+        defer { server.deliverMessages() }
         while !isClosed && !input.isEmpty {
             let served = unsafe server.serve(session, input, output: &output)
             input.removeFirst(served.consumed)

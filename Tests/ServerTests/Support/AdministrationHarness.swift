@@ -68,11 +68,11 @@ final class AdministrationClient {
         unsafe session = .allocate(capacity: 1)
         unsafe session.initialize(to: Session(record: record))
         unsafe session.pointee.isRESP3 = isRESP3
-        state.clients.add(record)
+        unsafe state.begin(session)
     }
 
     deinit {
-        unsafe server.context.state.unwatch(session)
+        unsafe server.context.state.forget(session)
         unsafe server.context.state.clients.remove(session.pointee.record)
         unsafe session.deinitialize(count: 1)
         unsafe session.deallocate()

@@ -144,6 +144,7 @@ extension Call {
         unsafe session.pointee.isRESP3 = isRESP3
         reply.isRESP3 = isRESP3
         record.isRESP3.store(isRESP3, ordering: .relaxed)
+        updateSubscriberMode()
     }
 
     /// Gives the client a name that was found fit; an empty one takes it away.

@@ -133,6 +133,7 @@ private func kill(_ call: inout Call) throws(CommandError) -> Effect {
         } else {
             record.kill()
             unsafe call.state.abandonWait(record)
+            unsafe call.state.pubSub.abandon(record)
             killed.append(record)
         }
     }

@@ -7,7 +7,7 @@ extension CommandGroup {
         Command(
             "PING", since: "1.0.0", group: .connection, syntax: "[message]",
             summary: "Returns the server's liveliness response.", arity: .atLeast(1),
-            traits: .fast, acl: [.connection],
+            traits: [.fast, .evenWhileSubscribed], acl: [.connection],
             tips: ["request_policy:all_shards", "response_policy:all_succeeded"], run: ping),
         Command(
             "ECHO", since: "1.0.0", group: .connection, syntax: "message",
@@ -22,12 +22,14 @@ extension CommandGroup {
             summary: "Resets the connection.", arity: .exactly(1),
             traits: [
                 .fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch, .notQueued,
+                .evenWhileSubscribed,
             ], acl: [.connection], run: reset),
         Command(
             "QUIT", since: "1.0.0", group: .connection,
             summary: "Closes the connection.", arity: .atLeast(1),
             traits: [
                 .fast, .noScript, .loading, .stale, .noAuth, .allowBusy, .endsBatch, .notQueued,
+                .evenWhileSubscribed,
             ], acl: [.connection],
             deprecated: Deprecation(
                 since: "7.2.0", replacedBy: "just closing the connection"), run: quit),
@@ -36,6 +38,13 @@ extension CommandGroup {
 
 private func ping(_ call: inout Call) throws(CommandError) -> Effect {
     if call.arguments.count > 2 { throw call.arityError() }
+    if unsafe call.session.pointee.gate.contains(.subscriberMode) {
+        // In the form of a message, which is all that such a client looks for.
+        call.reply.array(2)
+        call.reply.bulk("pong")
+        call.reply.bulk(call.arguments.isAtEnd ? ByteView() : try call.arguments.next())
+        return .none
+    }
     if call.arguments.isAtEnd {
         call.reply.simple("PONG")
     } else {
@@ -76,6 +85,7 @@ private func reset(_ call: inout Call) throws(CommandError) -> Effect {
     let gate = unsafe call.session.pointee.gate
     if gate.contains(.inTransaction) { call.endTransaction() }
     unsafe call.state.unwatch(call.session)
+    call.unsubscribeFromAll()
     if gate.contains(.monitor) { unsafe call.state.endedMonitoring.call(call.record) }
     unsafe call.session.pointee.gate = call.state.password.isRequired ? .unauthenticated : []
     call.select(0)

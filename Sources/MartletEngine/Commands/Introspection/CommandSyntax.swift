@@ -279,7 +279,9 @@ package struct CommandSyntax {
     private func value(_ name: String, _ position: inout Int?) -> DocumentedArgument {
         let here = position
         position = here.map { $0 + 1 }
-        if let here, let spec = keys.firstIndex(where: { $0.covers(here) }) {
+        if let here, let spec = keys.firstIndex(where: { $0.covers(here) }),
+            !keys[spec].flags.contains(.notKey)
+        {
             return DocumentedArgument(name: name, kind: .key, keySpec: spec)
         }
         if let spec = keys.firstIndex(where: { $0.isMeant(by: name) }) {

@@ -181,7 +181,9 @@ extension Call {
         guard let command = unsafe commands.command(of: request) else {
             throw .invalid("Invalid command specified")
         }
-        if command.keys.isEmpty { throw .invalid("The command has no key arguments") }
+        if command.keys.allSatisfy({ $0.flags.contains(.notKey) }) {
+            throw .invalid("The command has no key arguments")
+        }
         guard command.arity.admits(request.count) else {
             throw .invalid("Invalid number of arguments specified for command")
         }

@@ -71,6 +71,14 @@ struct Structure {
         kind = .list
     }
 
+    /// The same for a stream, which has no other form.
+    init(_ stream: consuming Stream) {
+        let root = UnsafeMutablePointer<Stream>.allocate(capacity: 1)
+        unsafe root.initialize(to: stream)
+        unsafe address = UnsafeMutableRawPointer(root)
+        kind = .stream
+    }
+
     fileprivate init(_ address: UnsafeMutableRawPointer, _ kind: ValueKind) {
         unsafe self.address = address
         self.kind = kind
@@ -96,6 +104,11 @@ struct Structure {
         unsafe address.assumingMemoryBound(to: List.self)
     }
 
+    @inline(__always)
+    var stream: UnsafeMutablePointer<Stream> {
+        unsafe address.assumingMemoryBound(to: Stream.self)
+    }
+
     /// All its memory.
     var bytes: Int {
         switch kind {
@@ -103,7 +116,8 @@ struct Structure {
         case .sortedSet: unsafe sortedSet.pointee.bytes
         case .hash: unsafe hash.pointee.bytes
         case .set: unsafe set.pointee.bytes
-        case .string, .stream: preconditionFailure("no such structure")
+        case .stream: unsafe stream.pointee.bytes
+        case .string: preconditionFailure("no such structure")
         }
     }
 
@@ -129,7 +143,8 @@ struct Structure {
         case .sortedSet: unsafe Structure(sortedSet.pointee.copy(hashKey: hashKey))
         case .hash: unsafe Structure(hash.pointee.copy(hashKey: hashKey))
         case .set: unsafe Structure(set.pointee.copy(hashKey: hashKey))
-        case .string, .stream: preconditionFailure("no such structure")
+        case .stream: unsafe Structure(stream.pointee.copy())
+        case .string: preconditionFailure("no such structure")
         }
     }
 
@@ -148,7 +163,10 @@ struct Structure {
         case .set:
             unsafe set.deinitialize(count: 1)
             unsafe set.deallocate()
-        case .string, .stream: preconditionFailure("no such structure")
+        case .stream:
+            unsafe stream.deinitialize(count: 1)
+            unsafe stream.deallocate()
+        case .string: preconditionFailure("no such structure")
         }
     }
 }
@@ -161,7 +179,8 @@ extension Structure {
         case .sortedSet: unsafe sortedSet.pointee.dismantle(pause)
         case .hash: unsafe hash.pointee.dismantle(pause)
         case .set: unsafe set.pointee.dismantle(pause)
-        case .string, .stream: preconditionFailure("no such structure")
+        case .stream: unsafe stream.pointee.dismantle(pause)
+        case .string: preconditionFailure("no such structure")
         }
         free()
     }
@@ -208,7 +227,8 @@ extension Entry {
         case .sortedSet: mixSortedSet(into: &digest)
         case .hash: mixHash(into: &digest, at: nowMilliseconds)
         case .set: mixSet(into: &digest)
-        case .string, .stream: break
+        case .stream: mixStream(into: &digest)
+        case .string: break
         }
     }
 }

@@ -61,6 +61,10 @@ package enum KeyEvent: UInt8 {
     case sunionstore
     case sinterstore
     case sdiffstore
+    case xadd
+    case xdel
+    case xtrim
+    case xsetid
 }
 
 /// What one command changed.

@@ -1,4 +1,5 @@
 //  The elements of a list in memory, one record behind the other, both small and large lists alike.
+//  Fields and values of a stream's entries are the same without the length at the end.
 //
 //  Raw memory. The bytes belong to the key's entry or to a node, which lend them under the shard's
 //  lock; a run says where its records begin and end, and nothing here goes beyond.
@@ -86,6 +87,25 @@ struct NewRecord {
     /// Writes the record to `place`, which has room for `bytes`.
     @inline(__always)
     func write(to place: UnsafeMutableRawPointer) {
+        unsafe writeBody(to: place)
+        let bodyBytes = bodyBytes
+        if bodyBytes <= 127 {
+            unsafe place.storeBytes(
+                of: UInt8(truncatingIfNeeded: bodyBytes), toByteOffset: bodyBytes, as: UInt8.self)
+            return
+        }
+        let count = bytes - bodyBytes
+        for index in 0..<count {
+            let bits = UInt8(truncatingIfNeeded: bodyBytes >> (7 * (count - 1 - index))) & 0x7F
+            unsafe place.storeBytes(
+                of: index == 0 ? bits : bits | 0x80, toByteOffset: bodyBytes + index,
+                as: UInt8.self)
+        }
+    }
+
+    /// Writes the record without the length at its end to `place`, which has room for `bodyBytes`.
+    @inline(__always)
+    func writeBody(to place: UnsafeMutableRawPointer) {
         switch element {
         case .bytes(let view):
             var header = 1
@@ -106,19 +126,6 @@ struct NewRecord {
             }
             unsafe memcpy(place + header, view.address, view.count)
         case .integer(let value): unsafe write(value, to: place)
-        }
-        let bodyBytes = bodyBytes
-        if bodyBytes <= 127 {
-            unsafe place.storeBytes(
-                of: UInt8(truncatingIfNeeded: bodyBytes), toByteOffset: bodyBytes, as: UInt8.self)
-            return
-        }
-        let count = bytes - bodyBytes
-        for index in 0..<count {
-            let bits = UInt8(truncatingIfNeeded: bodyBytes >> (7 * (count - 1 - index))) & 0x7F
-            unsafe place.storeBytes(
-                of: index == 0 ? bits : bits | 0x80, toByteOffset: bodyBytes + index,
-                as: UInt8.self)
         }
     }
 
@@ -189,7 +196,7 @@ struct RecordRun {
     func element(_ offset: Int) -> ListElement {
         let first = byte(offset)
         if let (start, count) = span(offset, first) {
-            assert(start + count < end)
+            assert(start + count <= end)
             return unsafe .bytes(ByteView(base + start, count: count))
         }
         return .integer(integer(offset, first))
@@ -212,8 +219,9 @@ struct RecordRun {
         }
     }
 
+    /// Bytes of the record at `offset` without the length at its end.
     @inline(__always)
-    private func bodyBytes(_ offset: Int) -> Int {
+    func bodyBytes(_ offset: Int) -> Int {
         let first = byte(offset)
         if let (start, count) = span(offset, first) { return start &- offset &+ count }
         if first < 0x80 { return 1 }

@@ -56,6 +56,24 @@ public final class Server {
                 context.loops[home].post { handlers[home].finishWait(ended.waiter.record.id) }
             }
         }
+        state.tracking.arrived.function = { loop in
+            context.loops[loop].post { handlers[loop].tellTrackers() }
+        }
+        state.tracking.send.function = { push in
+            if push.loop == push.record.loop {
+                handlers[push.loop].send(push.bytes, to: push.record)
+                return
+            }
+            let record = push.record
+            let bytes = push.bytes.bytes
+            context.loops[record.loop].post {
+                bytes.withView { handlers[record.loop].send($0, to: record) }
+            }
+        }
+        state.evictionExemptionChanged.function = { record in
+            context.connections.connection(record.id)?.setMayBeEvicted(
+                !record.isExemptFromEviction.load(ordering: .relaxed))
+        }
         state.beganMonitoring.function = { [unowned state] record in
             guard let connection = context.connections.connection(record.id) else { return }
             context.monitors.add(connection, state)

@@ -37,6 +37,8 @@ struct Connection: ~Copyable {
         static let exceededIdle = Flags(rawValue: 1 << 7)
         /// The idle timeout does not apply.
         static let mayIdle = Flags(rawValue: 1 << 8)
+        /// Not closed for what its buffers hold.
+        static let isNotEvicted = Flags(rawValue: 1 << 14)
         /// `pending` is above the soft limit since `softSinceMilliseconds`.
         static let aboveSoftLimit = Flags(rawValue: 1 << 9)
         /// Taken out of epoll: a peer that is gone would wake the loop for ever.

@@ -108,6 +108,16 @@ package struct ConnectionReference: Sendable {
         }
     }
 
+    /// Whether the connection may be the one that is closed when all hold too much memory.
+    package func setMayBeEvicted(_ mayBeEvicted: Bool) {
+        guard let slot = unsafe current else { return }
+        if mayBeEvicted {
+            unsafe slot.pointee.flags.remove(.isNotEvicted)
+        } else {
+            unsafe slot.pointee.flags.insert(.isNotEvicted)
+        }
+    }
+
     // MARK: Asking
 
     /// The socket's descriptor; -1 when the connection is gone.
@@ -119,6 +129,8 @@ package struct ConnectionReference: Sendable {
 
     /// Whether the peer is on this machine: a Unix socket, 127.0.0.0/8 or ::1.
     package var isLoopback: Bool { unsafe current?.pointee.flags.contains(.isLoopback) ?? false }
+
+    var mayBeEvicted: Bool { unsafe current?.pointee.flags.contains(.isNotEvicted) == false }
 
     /// Reply bytes the socket has not taken.
     package var pendingOutputBytes: Int { unsafe current?.pointee.pending.count ?? 0 }

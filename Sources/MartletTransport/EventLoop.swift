@@ -166,14 +166,16 @@ package final class EventLoop: @unchecked Sendable {
     }
 
     /// The connection whose buffers take most memory, for closing the worst one first; nil when
-    /// none holds a buffer.
+    /// none holds a buffer. Those that are exempt do not count.
     ///
     /// - Complexity: as `forEachConnection`.
     package func largestConnection() -> (connection: ConnectionReference, bufferBytes: Int)? {
         var largest: (connection: ConnectionReference, bufferBytes: Int)?
         forEachConnection { connection in
             let bytes = connection.bufferCapacityBytes
-            if bytes > (largest?.bufferBytes ?? 0) { largest = (connection, bytes) }
+            if bytes > (largest?.bufferBytes ?? 0) && connection.mayBeEvicted {
+                largest = (connection, bytes)
+            }
         }
         return largest
     }

@@ -39,6 +39,11 @@ extension ClientRecord {
             + shardChannels.load(ordering: .relaxed)
     }
 
+    /// Where invalidations go: 0 to the client itself, -1 when it does not track.
+    var trackingRedirect: Int {
+        tracking.contains(.on) ? Int(redirect.load(ordering: .relaxed)) : -1
+    }
+
     /// One letter for each condition the client is in, in Redis' order, or `N`.
     private var flags: String {
         let gate = SessionGate(rawValue: gate.load(ordering: .relaxed))
@@ -47,8 +52,12 @@ extension ClientRecord {
         if subscriptionCount > 0 { flags += "P" }
         if gate.contains(.inTransaction) { flags += "x" }
         if gate.contains(.blocked) { flags += "b" }
+        if tracking.contains(.on) { flags += "t" }
+        if tracking.contains(.brokenRedirect) { flags += "R" }
+        if tracking.contains(.broadcast) { flags += "B" }
         if isWatchTouched { flags += "d" }
         if addresses.isUnixSocket { flags += "U" }
+        if isExemptFromEviction.load(ordering: .relaxed) { flags += "e" }
         if gate.contains(.noTouch) { flags += "T" }
         return flags.isEmpty ? "N" : flags
     }
@@ -112,7 +121,7 @@ extension ClientRecord {
         field(" events=", outputBytes > 0 ? "rw" : "r")
         field(" cmd=", commandName ?? "NULL")
         field(" user=", texts.user)
-        field(" redir=", -1)
+        field(" redir=", trackingRedirect)
         field(" resp=", isRESP3.load(ordering: .relaxed) ? 3 : 2)
         field(" lib-name=", texts.libraryName)
         field(" lib-ver=", texts.libraryVersion)

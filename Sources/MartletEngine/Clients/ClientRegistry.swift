@@ -60,6 +60,12 @@ package final class ClientRecord: @unchecked Sendable {
     package let shardChannels = Atomic<Int>(0)
     package let commandCount = Atomic<Int>(0)
     package let gate = Atomic<UInt32>(0)
+    /// How the client tracks keys: see `tracking`.
+    let trackingWord = Atomic<UInt32>(0)
+    /// The client that gets the news instead; 0 for none.
+    let redirect = Atomic<Int64>(0)
+    /// CLIENT NO-EVICT ON.
+    package let isExemptFromEviction = Atomic<Bool>(false)
     /// Bytes received and not yet executed, and room for them.
     package let queryBytes = Atomic<Int>(0)
     package let queryCapacity = Atomic<Int>(0)

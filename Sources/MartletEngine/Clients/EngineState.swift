@@ -117,7 +117,11 @@ package final class EngineState: @unchecked Sendable {
     /// Connections that wait for keys, likewise, and the keys they wait for.
     private var waiterCount = 0
     private var awaitedKeyCount = 0
+    /// Clients that track keys, likewise.
+    private let trackerCount = Atomic<Int>(0)
     let sinksWord: UnsafeMutableRawPointer
+    /// Client-side caching.
+    package let tracking: Tracking
     /// Monotonic nanoseconds at which CLIENT PAUSE ends; 0 while there is none.
     package let pauseEndNanoseconds = Atomic<Int64>(0)
     /// How often something has ended that held commands back. A loop that parked connections lets
@@ -133,6 +137,8 @@ package final class EngineState: @unchecked Sendable {
     package let subscriberChanged = SharedCallback1<ClientRecord>()
     /// Called to close a client's connection, which `record.kill()` has stopped already.
     package let closeClient = SharedCallback1<ClientRecord>()
+    /// Called, on the client's own loop, when CLIENT NO-EVICT changed.
+    package let evictionExemptionChanged = SharedCallback1<ClientRecord>()
     /// Called when a client's wait has ended, to let its own loop finish it; shards may be held.
     package let waiterEnded = SharedCallback1<EndedWaiter>()
     /// Called when a connection begins to monitor, and when one stops that stays open.
@@ -156,6 +162,7 @@ package final class EngineState: @unchecked Sendable {
         startedMilliseconds = clock.wallMilliseconds()
         loopCount = loops
         pubSub = PubSub(loops: loops)
+        tracking = Tracking(loops: loops)
         statistics = (0..<loops).map { _ in LoopStatistics(commandCount: commandCount) }
         unsafe conditionsWord = .allocate(byteCount: 64, alignment: 64)
         unsafe conditionsWord.storeBytes(of: 0, as: UInt64.self)
@@ -210,10 +217,22 @@ package final class EngineState: @unchecked Sendable {
         updateSinks()
     }
 
+    /// The same for clients that track keys.
+    func changeTrackingClientCount(by change: Int) {
+        lock.lock()
+        defer { lock.unlock() }
+        trackerCount.add(change, ordering: .relaxed)
+        updateSinks()
+    }
+
+    /// Clients that track keys.
+    package var trackingClientCount: Int { trackerCount.load(ordering: .relaxed) }
+
     private func updateSinks() {
         var sinks: EffectSinks = []
         if watchCount > 0 { sinks.insert(.watching) }
         if waiterCount > 0 { sinks.insert(.waiting) }
+        if trackingClientCount > 0 { sinks.insert(.tracking) }
         unsafe martlet_store_release_32(sinksWord, sinks.rawValue)
     }
 

@@ -31,6 +31,8 @@ package struct SessionGate: OptionSet {
     static let blocked = SessionGate(rawValue: 1 << 8)
     /// Subscribed to something, and speaks RESP2: see `Call.updateSubscriberMode`.
     package static let subscriberMode = SessionGate(rawValue: 1 << 9)
+    /// CLIENT TRACKING ON.
+    package static let tracking = SessionGate(rawValue: 1 << 10)
 }
 
 /// What a connection's loop must do after the current command, beyond sending its reply.

@@ -32,6 +32,11 @@ package struct Call: ~Copyable {
     var hasReadyKeys = false
     /// Some of them are left to be served under locks of their own.
     var hasLateWaiters = false
+    /// The loop's clients that keep copies of keys.
+    let trackers: LoopTrackers
+    /// Who changes keys now, if it is not the client that asked: one that is served what it waited
+    /// for, or 0 for nobody.
+    var actor: Int64?
     /// The number of the command that runs.
     package internal(set) var commandNumber = 0
     /// What all loops share.
@@ -51,6 +56,7 @@ package struct Call: ~Copyable {
         unsafe self.state = state
         unsafe self.commands = commands
         self.loop = loop
+        trackers = LoopTrackers(state: state, loop: loop)
     }
 
     /// What every thread may see and ask of the client.

@@ -1,5 +1,8 @@
 //  The checks before a handler runs, in Redis' order, for the requests that need any: an unusual
 //  connection, an unusual state of the server, a container's subcommand, or an error.
+//
+//  Raw memory: nothing here is owned; the session belongs to its connection and is touched on its
+//  loop's thread.
 
 import CSystem
 import MartletBase
@@ -18,6 +21,7 @@ extension Executor {
         // A browser's POST request or Host header: see `ProtocolError.crossProtocol`.
         let name = call.arguments[0]
         if name.equalsIgnoringCase("post") || name.equalsIgnoringCase("host:") { return .close }
+        endCaching(nil)
         return reject(unknownCommandError())
     }
 
@@ -75,6 +79,7 @@ extension Executor {
     /// The same for a known command. An EXEC that may not run ends its transaction.
     private mutating func rejected(_ number: Int, _ error: CommandError) -> FollowUp {
         statistics.countFailure(number, wasRejected: true)
+        endCaching(unsafe call.commands.all[number])
         guard unsafe number == call.commands.execNumber else { return reject(error) }
         var reason = ReplyWriter()
         error.write(to: &reason, detail: call.errorDetail.view)
@@ -100,7 +105,10 @@ extension Executor {
         // COMMAND works without a subcommand too; other containers do not by their arity.
         if !command.subcommands.isEmpty && call.arguments.count >= 2 {
             number = commands.subcommand(number, call.arguments[1])
-            if number < 0 { return rejected(command.number, unknownSubcommandError(command)) }
+            if number < 0 {
+                endCaching(nil)
+                return rejected(command.number, unknownSubcommandError(command))
+            }
             command = commands.all[number]
             call.arguments.position = 2
         }
@@ -146,6 +154,10 @@ extension Executor {
         let before = call.reply.buffer.count
         let isExec = number == commands.execNumber && gate.contains(.inTransaction)
         let followUp = isExec ? executeTransaction() : runGated(command)
+        if unsafe !gate.union(call.session.pointee.gate).isDisjoint(with: .tracking) {
+            endTracked(command, followUp, from: before)
+            return followUp
+        }
         // A parked command comes again.
         if !followUp.isRepeated {
             if !traits.contains(.repliesByPush) { silence(from: before) }
@@ -183,7 +195,10 @@ extension Executor {
         let isMonitored = isMonitored(command)
         let mayServe = unsafe call.state.sinks.contains(.waiting)
         if mayServe { call.ready.holds = plan.holds }
+        let isTracking = unsafe call.session.pointee.gate.contains(.tracking)
+        if isTracking { beginTracked() }
         unsafe runHeld(call.commands.rows + command.number)
+        if isTracking { call.rememberKeys(of: command) }
         if mayServe { call.ready.holds = ReadyKeys.holdsNone }
         if isMonitored { feedMonitors(command) }
         unsafe Router.unlock(plan, call.state.keyspace.pointee)
@@ -243,7 +258,7 @@ extension Executor {
     }
 
     /// A request has ended: CLIENT REPLY SKIP counts for the one that follows it.
-    private mutating func endReplyMode() {
+    mutating func endReplyMode() {
         let session = unsafe call.session
         if unsafe session.pointee.gate.isDisjoint(with: [.skipNextReply, .skipArmed]) { return }
         let isArmed = unsafe session.pointee.gate.contains(.skipArmed)

@@ -1,8 +1,8 @@
 //  The one door for writes: effects in, sinks out, in a fixed order, while the shards are held.
 //
-//  Sinks today: watched keys, and clients that wait for keys. The append-only log, the replication
-//  backlog, notifications and client caches take their places beside them, each with its bit in
-//  `EffectSinks`.
+//  Sinks today: watched keys, clients' caches, and clients that wait for keys. The append-only log, the
+//  replication backlog and notifications take their places between the first two, each with its bit
+//  in `EffectSinks`.
 
 import MartletBase
 
@@ -32,12 +32,14 @@ enum ChangeLog {
                 let key = unsafe effects.pointee.key(record)
                 touchWatchers(
                     key, record.database, byExpiry: record.event == .expired, call.keyspace)
+                call.invalidateCopies(of: key, byExpiry: record.event.isExpiry)
                 if record.event != .expired { call.noteWritten(key, record.database) }
             }
             if effect.count > 0 && effect.keyIndex > 0 {
                 let bytes = call.arguments[Int(effect.keyIndex)]
                 let key = unsafe call.keyspace.keyspace.pointee.key(bytes)
                 touchWatchers(key, call.keyspace.database, byExpiry: false, call.keyspace)
+                call.invalidateCopies(of: key, byExpiry: false)
                 call.noteWritten(key, call.keyspace.database)
             }
         }

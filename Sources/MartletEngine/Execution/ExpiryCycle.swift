@@ -86,6 +86,8 @@ extension Executor {
         if unsafe shard.pointee.claimant != 0 { return false }
         let now = unsafe shard.pointee.advance(to: nowMilliseconds)
         call.keyspace.sinks = unsafe call.state.sinks
+        call.actor = 0
+        defer { call.actor = nil }
         var steps = ExpiryCycle.stepsPerHold
         for database in unsafe 0..<keyspace.pointee.databaseCount {
             guard let partition = unsafe shard.pointee.partition(database),

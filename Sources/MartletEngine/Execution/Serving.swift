@@ -56,12 +56,15 @@ extension Call {
             }
             guard waiter.end(.served) else { continue }
             reply.isRESP3 = waiter.isRESP3
+            let ownActor = actor
+            actor = waiter.record.id
             do {
                 try (waiter.service as? WaiterService)?.run(&self, key)
             } catch {
                 error.write(to: &reply, detail: errorDetail.view)
             }
             ChangeLog.publish(.recorded, &self, counts)
+            actor = ownActor
             swap(&waiter.reply, &reply.buffer)
             unsafe state.waiterEnded.call(EndedWaiter(waiter: waiter, loop: loop))
         }
@@ -69,12 +72,19 @@ extension Call {
 }
 
 extension Executor {
+    /// The same between requests, when no client asks for anything.
+    package mutating func serveLeftWaiters() -> Bool {
+        call.actor = 0
+        defer { call.actor = nil }
+        return serveLateWaiters()
+    }
+
     /// Serves those who needed more than the locks of the request that made their key ready. The
     /// caller holds none.
     ///
     /// - Returns: whether some are left because a shard is claimed: to be tried again.
     @discardableResult
-    package mutating func serveLateWaiters() -> Bool {
+    mutating func serveLateWaiters() -> Bool {
         if !call.hasLateWaiters { return false }
         let keyspace = unsafe call.state.keyspace
         var claimed: [ReadyKey] = []

@@ -50,6 +50,7 @@ extension Executor {
             unsafe Router.unlock(plan, call.state.keyspace.pointee)
             return heldUp
         }
+        if unsafe session.pointee.gate.contains(.tracking) { beginTracked() }
         let begin = martlet_ticks()
         let own = call.arguments
         if isTouched() {
@@ -160,6 +161,9 @@ extension Executor {
         call.arguments = unsafe arguments(queued, views)
         call.arguments.position = queued.position
         runNested(queued.command)
+        if unsafe call.session.pointee.gate.contains(.tracking) {
+            call.rememberKeys(of: unsafe call.commands.all[queued.command])
+        }
         if unsafe call.state.conditions.contains(.monitored) {
             let command = unsafe call.commands.all[queued.command]
             if isMonitored(command) { feedMonitors(command) }

@@ -65,6 +65,9 @@ package enum KeyEvent: UInt8 {
     case xdel
     case xtrim
     case xsetid
+
+    /// Nobody did it: time passed.
+    var isExpiry: Bool { self == .expired || self == .hexpired }
 }
 
 /// What one command changed.
@@ -108,6 +111,8 @@ struct EffectSinks: OptionSet {
     static let watching = EffectSinks(rawValue: 1)
     /// Some connection waits for some key.
     static let waiting = EffectSinks(rawValue: 2)
+    /// Some connection keeps copies of keys: CLIENT TRACKING.
+    static let tracking = EffectSinks(rawValue: 4)
 }
 
 /// The effects of the running command or transaction beyond the one it returns.

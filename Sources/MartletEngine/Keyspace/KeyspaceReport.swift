@@ -28,13 +28,15 @@ package struct KeyspaceReport: Sendable {
 
     /// By number.
     package var databases: [Database]
-    /// Bytes of entries, values, tables and wheels.
+    /// Bytes of entries, values, tables and wheels, and of what is remembered for client-side caching.
     package var usedBytes = 0
     /// Bytes of values outside of entries, which come from malloc.
     package var heapBytes = 0
     /// Bytes of slabs, and the part of them that no entry uses.
     package var slabBytes = 0
     package var slackBytes = 0
+    /// The last of these: see `TrackedKeys`.
+    package var trackingBytes = 0
     /// Keys reclaimed after their deadline, since the start or the last reset.
     package var expiredKeys: UInt64 = 0
     /// Fields of hashes likewise.
@@ -77,6 +79,9 @@ extension Keyspace {
     private func add(shard index: Int, to report: inout KeyspaceReport) {
         let shard = unsafe shard(index)
         report.expiredKeys += unsafe shard.pointee.expiredCount
+        let trackingBytes = unsafe shard.pointee.tracked.bytes
+        report.trackingBytes += trackingBytes
+        report.usedBytes += trackingBytes
         for database in 0..<databaseCount {
             guard let partition = unsafe shard.pointee.partition(database) else { continue }
             unsafe report.add(partition.pointee, database)

@@ -23,6 +23,8 @@ struct Shard: ~Copyable {
     var watchers = WatchTable()
     /// Connections that wait for keys of this shard.
     var waits = WaitTable()
+    /// Keys that clients keep copies of.
+    var tracked = TrackedKeys()
     /// Keys reclaimed after their deadline, for INFO.
     var expiredCount: UInt64 = 0
     /// The snapshot epoch new entries carry.

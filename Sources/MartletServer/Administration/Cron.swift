@@ -49,6 +49,8 @@ package final class Cron: Sendable {
     private let state = Locked(State())
     private let nextMilliseconds = Atomic<Int64>(0)
     private let isPaused = Atomic<Bool>(false)
+    /// Remembered keys are being forgotten, step by step.
+    fileprivate let isTrimming = Atomic<Bool>(false)
 
     package static let intervalMilliseconds: Int64 = 100
 
@@ -68,6 +70,7 @@ package final class Cron: Sendable {
             totals.bytesIn += loop.counters.bytesIn.load(ordering: .relaxed)
             totals.bytesOut += loop.counters.bytesOut.load(ordering: .relaxed)
         }
+        context.trimTracking()
         let usedBytes = context.usedBytes(context.keyspaceReport(isHeld: false))
         context.refuseGrowth(usedBytes: usedBytes)
         state.withLock { state in
@@ -121,4 +124,25 @@ package final class Cron: Sendable {
 
     /// CONFIG RESETSTAT: the peak begins anew.
     package func resetPeak() { state.withLock { $0.peakBytes = 0 } }
+}
+
+extension ServerContext {
+    /// Shards looked at in one step: a thousand keys at most, some tenths of a millisecond.
+    private static let shardsPerTrim = 8
+
+    /// Forgets keys remembered for client-side caching that are too many, in steps between the
+    /// first loop's events. The caller holds no shard.
+    fileprivate func trimTracking() {
+        if cron.isTrimming.load(ordering: .relaxed) { return }
+        cron.isTrimming.store(true, ordering: .relaxed)
+        trimFurther()
+    }
+
+    private func trimFurther() {
+        if state.trimTracking(shards: Self.shardsPerTrim) {
+            loops[0].post { [self] in trimFurther() }
+        } else {
+            cron.isTrimming.store(false, ordering: .relaxed)
+        }
+    }
 }

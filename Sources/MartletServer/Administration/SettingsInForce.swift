@@ -42,6 +42,10 @@ extension ServerContext {
             // What was measured while nobody wanted to know is not shown afterwards.
             if !before.latencyTracking && after.latencyTracking { context.resetHistograms() }
         }
+        state.tracking.keysMax.store(initial.trackedKeysMax, ordering: .relaxed)
+        configuration.onChange(of: "tracking-table-max-keys") { _, after in
+            context.state.tracking.keysMax.store(after.trackedKeysMax, ordering: .relaxed)
+        }
         configuration.onChange(of: "requirepass") { _, after in context.setPassword(after) }
         configuration.onChange(of: "timeout") { _, after in
             for loop in context.loops {

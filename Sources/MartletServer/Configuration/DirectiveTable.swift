@@ -190,9 +190,7 @@ private let memory: [Directive] = [
     .init("lfu-log-factor", kind: count, initial: .integer(10), standing: .awaiting("eviction")),
     .init("lfu-decay-time", kind: count, initial: .integer(1), standing: .awaiting("eviction")),
     .init("active-expire-effort", kind: .integer(1...10), initial: .integer(1)),
-    .init(
-        "tracking-table-max-keys", kind: longCount, initial: .integer(1_000_000),
-        standing: .awaiting("client-side caching")),
+    .init("tracking-table-max-keys", kind: longCount, initial: .integer(1_000_000)),
     .init(
         "key-memory-histograms", kind: .boolean, initial: .boolean(false), traits: .immutable,
         standing: .awaiting("histograms of key sizes")),

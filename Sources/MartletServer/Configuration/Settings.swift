@@ -71,6 +71,8 @@ package struct Settings: Sendable, Equatable {
     package let memoryBytesMax: Int
     package let clientMemory: MemoryShare
     package let activeExpireEffort: Int
+    /// Keys remembered for client-side caching; 0 for no bound.
+    package let trackedKeysMax: Int
     /// Up to where collections are called small.
     package let sortedSetLimits: PackedLimits
     package let hashLimits: PackedLimits
@@ -151,6 +153,7 @@ package struct Settings: Sendable, Equatable {
         memoryBytesMax = values.integer("maxmemory")
         clientMemory = values.share("maxmemory-clients")
         activeExpireEffort = values.integer("active-expire-effort")
+        trackedKeysMax = values.integer("tracking-table-max-keys")
         listSize = values.integer("list-max-listpack-size")
         sortedSetLimits = PackedLimits(
             entriesMax: values.integer("zset-max-listpack-entries"),

@@ -181,7 +181,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         let connection = unsafe client.pointee.connection
         let record = unsafe session.pointee.record
         unsafe work.pointee.blocked.remove(record.id)
-        unsafe self.context.state.forget(session)
+        unsafe work.pointee.executor.forget(session)
         if unsafe session.pointee.gate.contains(.monitor) {
             self.context.monitors.remove(connection, self.context.state)
         }
@@ -287,13 +287,22 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     ///
     /// - Returns: in how many milliseconds the next one times out.
     private func endWaits() -> Int32 {
-        let isLate = unsafe work.pointee.executor.serveLateWaiters()
+        let isLate = unsafe work.pointee.executor.serveLeftWaiters()
         if unsafe work.pointee.blocked.isEmpty { return isLate ? 1 : .max }
         let now = context.state.clock.monotonicNanoseconds()
         while let id = unsafe work.pointee.blocked.nextEnded(nowNanoseconds: now) { finishWait(id) }
         let left = unsafe work.pointee.blocked.millisecondsLeft(nowNanoseconds: now)
         return isLate ? 1 : left
     }
+
+    /// Sends bytes that were not asked for to a client of this loop that is not being served.
+    func send(_ bytes: ByteView, to record: ClientRecord) {
+        let client = unsafe record.session?.pointee.outlet?.assumingMemoryBound(to: Client.self)
+        unsafe client?.pointee.connection.append(bytes)
+    }
+
+    /// Tells this loop's clients of keys that were changed. No request is being served.
+    func tellTrackers() { unsafe work.pointee.executor.tellTrackers() }
 
     /// A wait of this loop's client was ended by this loop, which may be in the middle of a request.
     func waitEnded(_ record: ClientRecord) { unsafe work.pointee.blocked.noteEnded(record.id) }

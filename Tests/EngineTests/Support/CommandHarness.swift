@@ -35,7 +35,16 @@ final class CommandHarness {
             loops: 1, shardCount: shards, databases: databases, commandCount: commands.all.count,
             clock: time.clock, hashKey: HashKey(1, 2))
         executor = Executor(state: state, commands: commands, loop: 0)
+        state.tracking.send.function = { push in
+            if let outlet = unsafe push.record.session?.pointee.outlet {
+                unsafe Unmanaged<HarnessClient>.fromOpaque(outlet).takeUnretainedValue()
+                    .receive(push.bytes)
+            }
+        }
     }
+
+    /// What the loop does between its events: tells clients of keys that they keep copies of.
+    func tellTrackers() { executor.tellTrackers() }
 
     /// A new connection.
     func client(isRESP3: Bool = false) -> HarnessClient {
@@ -74,6 +83,9 @@ final class CommandHarness {
             }
         }
     }
+
+    /// What the loop does when a connection has been closed.
+    func forget(_ session: UnsafeMutablePointer<Session>) { unsafe executor.forget(session) }
 
     /// One event of the loop: gives a session's unread bytes to the executor.
     func serve(
@@ -119,7 +131,7 @@ final class HarnessClient {
     fileprivate func receive(_ bytes: ByteView) { output += bytes.bytes }
 
     deinit {
-        unsafe server.state.forget(session)
+        unsafe server.forget(session)
         unsafe server.state.clients.remove(session.pointee.record)
         unsafe session.deinitialize(count: 1)
         unsafe session.deallocate()
@@ -198,6 +210,7 @@ final class HarnessClient {
 
     private func serve() {
         defer { server.deliverMessages() }
+        defer { server.tellTrackers() }
         while !isClosed && !input.isEmpty {
             let served = unsafe server.serve(session, input, output: &output)
             input.removeFirst(served.consumed)

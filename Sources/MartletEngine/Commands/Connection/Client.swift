@@ -13,10 +13,7 @@ extension CommandGroup {
         Command(
             "CLIENT", since: "2.4.0", group: .connection,
             summary: "A container for client connection commands.",
-            subcommands: ownConnection + clientControl,
-            awaited: [
-                "CACHING", "GETREDIR", "NO-EVICT", "TRACKING", "TRACKINGINFO",
-            ])
+            subcommands: ownConnection + clientControl + clientTracking)
     ]
 
     private static let ownConnection: [Command] = [
@@ -46,6 +43,10 @@ extension CommandGroup {
             summary: "Lists open connections.",
             complexity: "O(N) where N is the number of client connections", arity: .atLeast(2),
             traits: adminTraits, acl: [.connection], tips: ["nondeterministic_output"], run: list),
+        Command(
+            "NO-EVICT", since: "7.0.0", group: .connection, syntax: "ON | OFF",
+            summary: "Sets the client eviction mode of the connection.", arity: .exactly(3),
+            traits: adminTraits, acl: [.connection], run: noEvict),
         Command(
             "NO-TOUCH", since: "7.2.0", group: .connection, syntax: "ON | OFF",
             summary: "Controls whether commands sent by the client affect the LRU/LFU of accessed "
@@ -97,6 +98,26 @@ private func setName(_ call: inout Call) throws(CommandError) -> Effect {
 private func id(_ call: inout Call) throws(CommandError) -> Effect {
     call.reply.integer(call.record.id)
     return .none
+}
+
+private func noEvict(_ call: inout Call) throws(CommandError) -> Effect {
+    if call.arguments.skip("on") {
+        call.setEvictionExemption(true)
+    } else if call.arguments.skip("off") {
+        call.setEvictionExemption(false)
+    } else {
+        throw .syntax
+    }
+    call.reply.ok()
+    return .none
+}
+
+extension Call {
+    /// Lets the connection stay, or go, when all clients together hold too much memory.
+    func setEvictionExemption(_ isExempt: Bool) {
+        if record.isExemptFromEviction.exchange(isExempt, ordering: .relaxed) == isExempt { return }
+        unsafe state.evictionExemptionChanged.call(record)
+    }
 }
 
 private func noTouch(_ call: inout Call) throws(CommandError) -> Effect {

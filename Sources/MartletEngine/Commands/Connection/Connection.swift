@@ -86,6 +86,8 @@ private func reset(_ call: inout Call) throws(CommandError) -> Effect {
     if gate.contains(.inTransaction) { call.endTransaction() }
     unsafe call.state.unwatch(call.session)
     call.unsubscribeFromAll()
+    call.trackers.stopTracking(call.record)
+    call.setEvictionExemption(false)
     if gate.contains(.monitor) { unsafe call.state.endedMonitoring.call(call.record) }
     unsafe call.session.pointee.gate = call.state.password.isRequired ? .unauthenticated : []
     call.select(0)

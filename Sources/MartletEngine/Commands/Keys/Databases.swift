@@ -41,6 +41,7 @@ private func flushAll(_ call: inout Call) throws(CommandError) -> Effect {
     for database in 0..<call.keyspace.databaseCount {
         removed += call.keyspace.flush(database: database)
     }
+    call.invalidateAllCopies()
     call.reply.ok()
     return .wholeDatabase(count: removed)
 }
@@ -48,6 +49,7 @@ private func flushAll(_ call: inout Call) throws(CommandError) -> Effect {
 private func flushDatabase(_ call: inout Call) throws(CommandError) -> Effect {
     try readFlushMode(&call)
     let removed = call.keyspace.flush(database: call.keyspace.database)
+    call.invalidateAllCopies()
     call.reply.ok()
     return .wholeDatabase(count: removed)
 }
@@ -61,6 +63,7 @@ private func swapDatabases(_ call: inout Call) throws(CommandError) -> Effect {
     }
     if first != second {
         call.keyspace.exchange(Int(first), Int(second))
+        call.invalidateAllCopies()
         for (database, key) in call.keyspace.awaitedKeys(in: [Int(first), Int(second)]) {
             call.noteWritten(key.key, database)
         }

@@ -40,15 +40,13 @@ import Testing
             """)
     }
 
-    @Test func `unknown subcommands and those to come answer different errors`() {
+    @Test func `unknown subcommands are refused, unknown capabilities are not`() {
         expectTranscript(
             """
             > CLIENT                      < (error) ERR wrong number of arguments for 'client' command
             > CLIENT FOO                  < (error) ERR unknown subcommand 'FOO'. Try CLIENT HELP.
             > CLIENT ID x
             < (error) ERR wrong number of arguments for 'client|id' command
-            > CLIENT tracking on
-            < (error) ERR CLIENT TRACKING is not available in this version
             > CLIENT CAPA
             < (error) ERR wrong number of arguments for 'client|capa' command
             > CLIENT CAPA redirect later  < OK

@@ -24,6 +24,14 @@ void martlet_futex_wake(void *address, int32_t count) {
     syscall(SYS_futex, address, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
 }
 
+ssize_t martlet_receive(int descriptor, void *buffer, size_t count) {
+    return syscall(SYS_recvfrom, descriptor, buffer, count, 0, NULL, NULL);
+}
+
+ssize_t martlet_send(int descriptor, const void *bytes, size_t count) {
+    return syscall(SYS_sendto, descriptor, bytes, count, MSG_NOSIGNAL, NULL, 0);
+}
+
 // All shards, and some registries.
 enum { HELD_RANKS_MAX = 1024 + 16 };
 static _Thread_local uint32_t held_ranks[HELD_RANKS_MAX];

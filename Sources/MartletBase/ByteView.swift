@@ -73,9 +73,15 @@ package struct ByteView {
         let one = unsafe left.address
         let other = unsafe right.address
         // Keys are short: words in line, the last one overlapping, cost half of a call to memcmp.
+        // It comes first: keys begin alike and end in a number.
         if count >= 8 && count <= 64 {
             var offset = 0
             let last = count &- 8
+            if unsafe one.loadUnaligned(fromByteOffset: last, as: UInt64.self)
+                != other.loadUnaligned(fromByteOffset: last, as: UInt64.self)
+            {
+                return false
+            }
             while offset < last {
                 if unsafe one.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
                     != other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
@@ -84,8 +90,7 @@ package struct ByteView {
                 }
                 offset &+= 8
             }
-            return unsafe one.loadUnaligned(fromByteOffset: last, as: UInt64.self)
-                == other.loadUnaligned(fromByteOffset: last, as: UInt64.self)
+            return true
         }
         if count >= 4 && count < 8 {
             let last = count &- 4

@@ -19,6 +19,14 @@ extension ByteView {
         return unsafe address.load(fromByteOffset: index, as: UInt8.self)
     }
 
+    /// Whether `parseInteger` may find an integer here: a look at length and first byte.
+    @inlinable @inline(__always)
+    package var mayBeInteger: Bool {
+        if count == 0 || count > 20 { return false }
+        let first = unchecked(0)
+        return first &- 0x30 <= 9 || first == 0x2D
+    }
+
     /// The integer that all of these bytes spell, or nil.
     ///
     /// One spelling per number: no plus sign, no blanks, no leading zeros, no `-0`. A value that

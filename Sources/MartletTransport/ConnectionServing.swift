@@ -150,8 +150,8 @@ extension EventLoop {
     /// Reads a connection without unconsumed bytes: the fast path.
     @inline(__always)
     private func readFresh(_ slot: Slot, _ handler: any ConnectionHandler) {
-        let received = unsafe recv(
-            slot.pointee.descriptor, sharedInput, TransportLimits.sharedInputBytes, 0)
+        let received = unsafe martlet_receive(
+            slot.pointee.descriptor, sharedInput, TransportLimits.sharedInputBytes)
         guard received > 0 else {
             unsafe readFailed(slot, received)
             return
@@ -379,9 +379,8 @@ extension EventLoop {
         let size = unsafe state.pointee.output.count
         if size == 0 { return }
         if unsafe slot.pointee.pending.isEmpty && outcome.next != .closeNow {
-            let sent = unsafe Glibc.send(
-                slot.pointee.descriptor, state.pointee.output.view.address, size,
-                Int32(MSG_NOSIGNAL))
+            let sent = unsafe martlet_send(
+                slot.pointee.descriptor, state.pointee.output.view.address, size)
             if sent == size {
                 unsafe state.pointee.bytesOut &+= UInt64(truncatingIfNeeded: sent)
                 unsafe state.pointee.output.removeAll()

@@ -85,8 +85,7 @@ extension EventLoop {
     /// socket does not take.
     @inline(__always)
     func sendAhead(_ bytes: ByteView, to slot: Slot) {
-        let sent = unsafe Glibc.send(
-            slot.pointee.descriptor, bytes.address, bytes.count, Int32(MSG_NOSIGNAL))
+        let sent = unsafe martlet_send(slot.pointee.descriptor, bytes.address, bytes.count)
         if sent == bytes.count {
             unsafe state.pointee.bytesOut &+= UInt64(truncatingIfNeeded: sent)
         } else {

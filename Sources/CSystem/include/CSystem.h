@@ -139,6 +139,11 @@ static inline uint64_t martlet_ticks(void) {
 void martlet_futex_wait(void *_Nonnull address, uint32_t expected);
 void martlet_futex_wake(void *_Nonnull address, int32_t count);
 
+// recv and send without a signal. The C library's are points of cancellation, which costs four atomic
+// exchanges a request; no thread of ours is ever cancelled.
+ssize_t martlet_receive(int descriptor, void *_Nonnull buffer, size_t count);
+ssize_t martlet_send(int descriptor, const void *_Nonnull bytes, size_t count);
+
 // Ranks of the locks that the calling thread holds, for the order check of debug builds. Returns 0
 // when the thread holds a lock of this rank or a higher one; the rank is noted in any case.
 int martlet_lock_rank_enter(uint32_t rank);

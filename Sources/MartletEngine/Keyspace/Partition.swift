@@ -90,39 +90,54 @@ struct Partition: ~Copyable {
         _ key: Key, _ value: ByteView, at slot: Slot?, expiry change: ExpiryChange,
         access: UInt32, epoch: UInt8, nowMilliseconds: Int64, asText: Bool = false
     ) -> Entry? {
-        if value.count <= 20, !asText, let integer = value.parseInteger() {
+        // The most common write: a value of about the same size. It goes where the old one is.
+        if let slot, asText || !value.mayBeInteger, overwrite(slot.entry, value, change, access) {
+            return slot.entry
+        }
+        return placeString(
+            key, value, at: slot, expiry: change, access: access, epoch: epoch,
+            nowMilliseconds: nowMilliseconds, asText: asText)
+    }
+
+    /// Puts an inline value where another one is, if it takes the same memory.
+    ///
+    /// - Returns: whether it did; if not, nothing changed.
+    @inline(__always)
+    private mutating func overwrite(
+        _ entry: Entry, _ value: ByteView, _ change: ExpiryChange, _ access: UInt32
+    ) -> Bool {
+        let header = entry.header
+        guard value.count <= Self.inlineValueBytesMax, value.count <= 255,
+            header.bits & (EntryHeader.isWideBit | 0xFF)
+                == UInt64(ValueEncoding.inline.rawValue) << 4,
+            keepsPrefix(header, change)
+        else { return false }
+        let fixed = header.prefixBytes &+ entry.keyBytes
+        guard Slabs.areInterchangeable(fixed &+ entry.valueBytes, fixed &+ value.count) else {
+            return false
+        }
+        let kept =
+            header.bits & 0x00FF_FFFF_FFFF_FFFF
+            & ~(EntryHeader.isModifiedBit | EntryHeader.accessMask)
+        entry.header.bits = kept | UInt64(value.count) << 56 | UInt64(access) << 24
+        unsafe memcpy(entry.valueAddress, value.address, value.count)
+        if case .at(let deadline) = change { expiry.move(entry, to: deadline, slabs) }
+        return true
+    }
+
+    /// `setString` where the value does not go in the old one's place.
+    @inline(never)
+    private mutating func placeString(
+        _ key: Key, _ value: ByteView, at slot: Slot?, expiry change: ExpiryChange,
+        access: UInt32, epoch: UInt8, nowMilliseconds: Int64, asText: Bool
+    ) -> Entry? {
+        if !asText, value.mayBeInteger, let integer = value.parseInteger() {
             return setInteger(
                 key, integer, at: slot, expiry: change, access: access, epoch: epoch,
                 nowMilliseconds: nowMilliseconds)
         }
-        let isInline = value.count <= Self.inlineValueBytesMax
-        if isInline, let slot {
-            // The most common write: a value of about the same size. It goes where the old one is.
-            let entry = slot.entry
-            let header = entry.header
-            if header.bits & (EntryHeader.isWideBit | 0xFF) == UInt64(ValueEncoding.inline.rawValue)
-                << 4,
-                value.count <= 255, keepsPrefix(header, change)
-            {
-                let keyBytes = entry.keyBytes
-                let fixed = header.prefixBytes &+ keyBytes
-                if Slabs.areInterchangeable(
-                    fixed &+ entry.valueBytes, fixed &+ value.count)
-                {
-                    let kept =
-                        header.bits & 0x00FF_FFFF_FFFF_FFFF
-                        & ~(EntryHeader.isModifiedBit | EntryHeader.accessMask)
-                    entry.header.bits =
-                        kept | UInt64(value.count) << 56 | UInt64(access) << 24
-                    unsafe memcpy(entry.valueAddress, value.address, value.count)
-                    if case .at(let deadline) = change {
-                        expiry.move(entry, to: deadline, slabs)
-                    }
-                    return entry
-                }
-            }
-        }
-        if isInline {
+        if let slot, overwrite(slot.entry, value, change, access) { return slot.entry }
+        if value.count <= Self.inlineValueBytesMax {
             return replace(
                 key, at: slot, kind: .string, encoding: .inline, valueBytes: value.count,
                 expiry: change, access: access, epoch: epoch, nowMilliseconds: nowMilliseconds

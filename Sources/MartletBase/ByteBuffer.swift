@@ -140,6 +140,20 @@ package struct ByteBuffer: ~Copyable {
         tail = head + count
     }
 
+    /// Moves the bytes from `start` on, a few, in front of those from `offset` on.
+    package mutating func moveTail(from start: Int, to offset: Int) {
+        let moved = count - start
+        precondition(offset >= 0 && offset <= start && moved >= 0, "bytes that are there")
+        if moved == 0 || offset == start { return }
+        // They go through the room behind the end.
+        let room = unsafe writable(moved)
+        guard let memory = unsafe memory else { return }
+        let base = unsafe memory + head
+        unsafe memcpy(room, base + start, moved)
+        unsafe memmove(base + offset + moved, base + offset, start - offset)
+        unsafe memcpy(base + offset, room, moved)
+    }
+
     /// Forgets all bytes and keeps the memory.
     @inlinable @inline(__always)
     package mutating func removeAll() {

@@ -54,6 +54,9 @@ package struct KeySpec: Sendable {
         case counted(countAt: Int, firstKey: Int, step: Int)
         /// A key behind each argument that is this word (lower case) in any case.
         case behind(StaticString)
+        /// Keys behind the argument that is this word (lower case) in any case: the first half of what
+        /// follows it.
+        case halfBehind(StaticString)
         /// One key, which a function finds: it may stand behind any of the options. `unknown` for
         /// COMMAND INFO.
         case found(@Sendable (Arguments) -> Int?)
@@ -101,6 +104,11 @@ package struct KeySpec: Sendable {
         _ word: StaticString, from first: Int, _ flags: KeyFlags
     ) -> KeySpec {
         KeySpec(first: first, find: .behind(word), flags: flags)
+    }
+
+    /// As many keys as other arguments behind STREAMS, which stands at argument `first` or later.
+    package static func streams(from first: Int, _ flags: KeyFlags) -> KeySpec {
+        KeySpec(first: first, find: .halfBehind("streams"), flags: flags)
     }
 
     /// A count at argument `index`, followed by that many keys, every `step` arguments.

@@ -35,6 +35,13 @@ extension KeySpec {
                 where arguments[index].equalsIgnoringCase(word) {
                     body(index + 1, spec.flags)
                 }
+            case .halfBehind(let word):
+                // Behind each of them, as above: a group may be called like the word.
+                for index in spec.first..<(count - 1)
+                where arguments[index].equalsIgnoringCase(word) {
+                    let keys = (count - index - 1) / 2
+                    for key in (index + 1)..<(index + 1 + keys) { body(key, spec.flags) }
+                }
             case .counted(let countAt, let firstKey, let step):
                 guard spec.first + countAt < count,
                     let claimed = arguments[spec.first + countAt].parseInteger(),

@@ -7,9 +7,16 @@ import MartletBase
 /// effects.
 final class WaiterService: Sendable {
     typealias Body = @Sendable (inout Call, Key) throws(CommandError) -> Void
+    typealias Test = @Sendable (borrowing Call, Key) -> Bool
     let run: Body
+    /// Whether a key has something for the client, an error for one that is missing included; nil
+    /// when any value of the wanted type has.
+    let isReady: Test?
 
-    init(_ run: @escaping Body) { self.run = run }
+    init(_ run: @escaping Body, isReady: Test?) {
+        self.run = run
+        self.isReady = isReady
+    }
 }
 
 /// A key to look at for those who wait for it.
@@ -39,11 +46,14 @@ extension Call {
     ///   - wanted: the type of value it waits for.
     ///   - milliseconds: how long; 0 for ever.
     ///   - null: the reply inside of MULTI.
-    ///   - service: run for a key of the wanted type; replies and records its effects.
+    ///   - isReady: whether a key has something for the client, be it missing or of any type; nil
+    ///     when any value of the wanted type has.
+    ///   - service: run for such a key; replies and records its effects.
     /// - Returns: the handler's effect: none yet.
     mutating func wait(
         for keys: [Key], destination: Key? = nil, wanted: ValueKind, milliseconds: Int64,
         null: (inout ReplyWriter) -> Void = { $0.nullArray() },
+        isReady: WaiterService.Test? = nil,
         service: @escaping WaiterService.Body
     ) -> Effect {
         if isNested {
@@ -58,10 +68,11 @@ extension Call {
         }
         let waiter = unsafe Waiter(
             session.pointee.record, database: keyspace.database, keys: distinct,
-            destination: destination.map(KeyCopy.init), wanted: wanted, isRESP3: reply.isRESP3,
+            destination: destination.map(KeyCopy.init), wanted: wanted,
+            looksItself: isReady != nil, isRESP3: reply.isRESP3,
             isSilent: !session.pointee.gate.isDisjoint(with: [.repliesOff, .skipNextReply]),
             deadlineNanoseconds: Self.deadline(milliseconds, state.clock),
-            service: WaiterService(service))
+            service: WaiterService(service, isReady: isReady))
         var newKeys = 0
         for key in distinct {
             let shard = unsafe keyspace.shard(key.key)

@@ -30,15 +30,19 @@ enum ChangeLog {
         if !call.keyspace.sinks.isEmpty {
             for record in unsafe effects.pointee.records {
                 let key = unsafe effects.pointee.key(record)
-                touchWatchers(
-                    key, record.database, byExpiry: record.event == .expired, call.keyspace)
+                if !record.event.isOfGroups {
+                    touchWatchers(
+                        key, record.database, byExpiry: record.event == .expired, call.keyspace)
+                }
                 call.invalidateCopies(of: key, byExpiry: record.event.isExpiry)
-                if record.event != .expired { call.noteWritten(key, record.database) }
+                call.noteWritten(key, record.database)
             }
             if effect.count > 0 && effect.keyIndex > 0 {
                 let bytes = call.arguments[Int(effect.keyIndex)]
                 let key = unsafe call.keyspace.keyspace.pointee.key(bytes)
-                touchWatchers(key, call.keyspace.database, byExpiry: false, call.keyspace)
+                if !effect.event.isOfGroups {
+                    touchWatchers(key, call.keyspace.database, byExpiry: false, call.keyspace)
+                }
                 call.invalidateCopies(of: key, byExpiry: false)
                 call.noteWritten(key, call.keyspace.database)
             }

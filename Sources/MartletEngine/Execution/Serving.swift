@@ -38,12 +38,20 @@ extension Call {
         let shardIndex = unsafe keyspace.keyspace.pointee.shardIndex(key.hash)
         let shard = unsafe keyspace.shard(key)
         var ticket: UInt64 = 0
-        while let entry = keyspace.find(key),
-            let waiter = unsafe shard.pointee.waits.next(
-                at: key, ready.database, after: ticket) as? Waiter
+        while let waiter = unsafe shard.pointee.waits.next(
+            at: key, ready.database, after: ticket) as? Waiter
         {
             ticket = waiter.ticket
-            guard entry.kind == waiter.wanted else { continue }
+            let service = waiter.service as? WaiterService
+            if let isReady = service?.isReady {
+                guard waiter.outcome == .waiting, isReady(self, key) else { continue }
+            } else {
+                guard let entry = keyspace.find(key) else {
+                    if unsafe shard.pointee.waits.isWatched(key, ready.database) { continue }
+                    return
+                }
+                guard entry.kind == waiter.wanted else { continue }
+            }
             if let destination = waiter.destination {
                 let other = unsafe keyspace.keyspace.pointee.shardIndex(destination.key.hash)
                 if other != shardIndex && !self.ready.holds(other) {
@@ -59,7 +67,7 @@ extension Call {
             let ownActor = actor
             actor = waiter.record.id
             do {
-                try (waiter.service as? WaiterService)?.run(&self, key)
+                try service?.run(&self, key)
             } catch {
                 error.write(to: &reply, detail: errorDetail.view)
             }

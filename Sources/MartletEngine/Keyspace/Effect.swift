@@ -65,9 +65,26 @@ package enum KeyEvent: UInt8 {
     case xdel
     case xtrim
     case xsetid
+    case xgroupCreate
+    case xgroupSetID
+    case xgroupDestroy
+    case xgroupCreateConsumer
+    case xgroupDelConsumer
+    /// What a group has handed out, and to whom. Redis has no event for it.
+    case groupChange
 
     /// Nobody did it: time passed.
     var isExpiry: Bool { self == .expired || self == .hexpired }
+
+    /// What a group has read is no part of a stream's value: WATCH does not look at it.
+    var isOfGroups: Bool {
+        switch self {
+        case .xgroupCreate, .xgroupSetID, .xgroupDestroy, .xgroupCreateConsumer,
+            .xgroupDelConsumer, .groupChange:
+            true
+        default: false
+        }
+    }
 }
 
 /// What one command changed.

@@ -52,6 +52,8 @@ package class Wait: @unchecked Sendable {
     let destination: KeyCopy?
     /// The type of value it waits for.
     let wanted: ValueKind
+    /// Whether it has something to get is for it to say, even of a key that is missing.
+    let looksItself: Bool
     /// When it is given up, monotonic; nil for never.
     package let deadlineNanoseconds: Int64?
     var reply = ByteBuffer()
@@ -60,12 +62,13 @@ package class Wait: @unchecked Sendable {
 
     init(
         database: Int, keys: [KeyCopy], destination: KeyCopy?, wanted: ValueKind,
-        deadlineNanoseconds: Int64?
+        looksItself: Bool = false, deadlineNanoseconds: Int64?
     ) {
         self.database = database
         self.keys = keys
         self.destination = destination
         self.wanted = wanted
+        self.looksItself = looksItself
         self.deadlineNanoseconds = deadlineNanoseconds
         ticket = Self.lastTicket.add(1, ordering: .relaxed).newValue
     }

@@ -15,6 +15,8 @@ struct WaitTable {
         var places: [(ticket: UInt64, wait: Wait?)] = []
         var first = 0
         var count = 0
+        /// How many of them look themselves whether there is something.
+        var lookingCount = 0
 
         /// The first place whose ticket is not less.
         ///
@@ -34,6 +36,7 @@ struct WaitTable {
             guard index < places.count, places[index].ticket == ticket,
                 places[index].wait != nil
             else { return }
+            if places[index].wait?.looksItself == true { lookingCount -= 1 }
             places[index].wait = nil
             count -= 1
             while first < places.count && places[first].wait == nil { first += 1 }
@@ -56,6 +59,12 @@ struct WaitTable {
     /// Whether somebody stands at a key.
     func isAwaited(_ key: Key, _ database: Int) -> Bool { index(key, database) != nil }
 
+    /// Whether somebody stands at a key who may want to know that it is gone.
+    func isWatched(_ key: Key, _ database: Int) -> Bool {
+        guard let index = index(key, database) else { return false }
+        return lines[key.hash]?[index].lookingCount != 0
+    }
+
     /// Puts a wait at the end of a key's line. Its ticket is the latest.
     ///
     /// - Returns: whether it is the first there.
@@ -68,6 +77,7 @@ struct WaitTable {
         }
         lines[hash]?[index].places.append((wait.ticket, wait))
         lines[hash]?[index].count += 1
+        if wait.looksItself { lines[hash]?[index].lookingCount += 1 }
         return known == nil
     }
 

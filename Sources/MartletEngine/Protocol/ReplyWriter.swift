@@ -163,6 +163,15 @@ package struct ReplyWriter: ~Copyable {
         header(isRESP3 ? UInt8(ascii: "~") : UInt8(ascii: "*"), count)
     }
 
+    /// Writes what `body` does, a header say, in front of what was written from `offset` on.
+    ///
+    /// - Complexity: O(bytes from there on).
+    package mutating func insert(at offset: Int, _ body: (inout ReplyWriter) -> Void) {
+        let end = buffer.count
+        body(&self)
+        buffer.moveTail(from: end, to: offset)
+    }
+
     /// The header of a push; in RESP2 an array.
     package mutating func push(_ count: Int) {
         header(isRESP3 ? UInt8(ascii: ">") : UInt8(ascii: "*"), count)

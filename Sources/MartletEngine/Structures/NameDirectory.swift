@@ -25,9 +25,9 @@ struct NameDirectory<Item: ~Copyable & Named>: ~Copyable {
     init() {}
 
     deinit {
-        for unsafeitem in unsafe items {
-            unsafe item.deinitialize(count: 1)
-            unsafe item.deallocate()
+        for index in unsafe items.indices {
+            unsafe items[index].deinitialize(count: 1)
+            unsafe items[index].deallocate()
         }
     }
 

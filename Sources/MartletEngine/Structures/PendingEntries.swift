@@ -551,10 +551,9 @@ struct PendingEntries: ~Copyable {
     /// than the oldest delivery.
     var earliestBound: Int64 { earliest }
 
-    /// The entries that were delivered at a time or before, those delivered longest ago first, those
-    /// of one time by their ids.
+    /// The entries that were delivered at a time or before, or the `limit` oldest of them: those
+    /// delivered longest ago first, those of one time by their ids.
     ///
-    /// - Parameter limit: how many at most; nil for all.
     /// - Complexity: O(1) when the bound says that there are none; O(n/200 + m log m), m = records of
     ///   nodes with such entries.
     mutating func oldest(through time: Int64, limit: Int?) -> [PendingEntry] {

@@ -45,7 +45,7 @@ extension ReplyWriter {
         switch spec.find {
         case .range, .counted:
             typed("index", [("index", spec.first)])
-        case .behind(let word):
+        case .behind(let word), .halfBehind(let word):
             map(2)
             bulk("type")
             bulk("keyword")
@@ -61,6 +61,7 @@ extension ReplyWriter {
         bulk("find_keys")
         switch spec.find {
         case .behind: typed("range", [("lastkey", 0), ("keystep", 1), ("limit", 0)])
+        case .halfBehind: typed("range", [("lastkey", -1), ("keystep", 1), ("limit", 2)])
         case .found, .unknown: typed("unknown", [])
         case .range(let last, let step):
             typed("range", [("lastkey", last), ("keystep", step), ("limit", 0)])

@@ -315,8 +315,10 @@ package struct CommandSyntax {
 extension KeySpec {
     /// Whether its key is what stands behind this word.
     fileprivate func stands(behind word: String) -> Bool {
-        if case .behind(let own) = find { return word == "\(own)" }
-        return false
+        switch find {
+        case .behind(let own), .halfBehind(let own): word == "\(own)"
+        default: false
+        }
     }
 
     /// Whether a value behind options is a key that no position tells.
@@ -324,7 +326,7 @@ extension KeySpec {
         switch find {
         case .found: name == "destination"
         case .unknown: name == "pattern"
-        case .range, .counted, .behind: false
+        case .range, .counted, .behind, .halfBehind: false
         }
     }
 
@@ -334,7 +336,7 @@ extension KeySpec {
         case .range(let last, let step):
             position >= first && (last < 0 || position <= first + last)
                 && (position - first) % step == 0
-        case .behind, .found, .unknown: false
+        case .behind, .halfBehind, .found, .unknown: false
         case .counted(_, let firstKey, let step):
             position >= first + firstKey && (position - first - firstKey) % step == 0
         }

@@ -1,0 +1,143 @@
+//  XACKDEL, XDELEX: entries go, and what groups hold of them.
+
+import MartletBase
+
+extension CommandGroup {
+    static let streamReferences: CommandGroup = [
+        Command(
+            "XACKDEL", since: "8.2.0", group: .stream,
+            syntax: "key group [KEEPREF | DELREF | ACKED] IDS numids id [id ...]",
+            summary: "Acknowledges and deletes one or multiple messages for a stream consumer "
+                + "group.",
+            complexity: "O(1) for each message ID processed.",
+            arity: .atLeast(6), keys: [.one([.readWrite, .update, .delete])], access: .write,
+            traits: .fast, acl: [.stream], run: xackdel),
+        Command(
+            "XDELEX", since: "8.2.0", group: .stream,
+            syntax: "key [KEEPREF | DELREF | ACKED] IDS numids id [id ...]",
+            summary: "Deletes one or multiple entries from the stream.",
+            complexity: "O(1) for each single item to delete in the stream, regardless of the "
+                + "stream size.",
+            arity: .atLeast(5), keys: [.one([.readWrite, .delete])], access: .write,
+            traits: .fast, acl: [.stream], run: xdelex),
+    ]
+}
+
+extension Call {
+    /// `numids id [id ...]`: a count, and as many ids as it says, all of them looked at.
+    ///
+    /// - Returns: the numbers of the arguments that are ids.
+    mutating func countedStreamIDs() throws(CommandError) -> Range<Int> {
+        let count = try arguments.integer(.invalid("Number of IDs must be a positive integer"))
+        guard count > 0 && count <= Int64(Int32.max) else {
+            throw .invalid("Number of IDs must be a positive integer")
+        }
+        guard count <= Int64(arguments.remaining) else {
+            throw .invalid("The `numids` parameter must match the number of arguments")
+        }
+        let first = arguments.position
+        for _ in 0..<count { _ = try arguments.streamID() }
+        return first..<(first + Int(count))
+    }
+
+    /// What stands behind key and group: a policy and ids, in any order.
+    fileprivate mutating func deletion() throws(CommandError) -> (
+        policy: ReferencePolicy, ids: Range<Int>
+    ) {
+        var policy: ReferencePolicy?
+        var ids: Range<Int>?
+        while !arguments.isAtEnd {
+            var given: ReferencePolicy?
+            if arguments.skip("keepref") {
+                given = .keep
+            } else if arguments.skip("delref") {
+                given = .remove
+            } else if arguments.skip("acked") {
+                given = .acknowledged
+            }
+            if let given {
+                if policy != nil { throw .syntax }
+                policy = given
+                continue
+            }
+            guard ids == nil, arguments.remaining > 1, arguments.skip("ids") else {
+                throw .syntax
+            }
+            ids = try countedStreamIDs()
+        }
+        guard let ids else { throw .syntax }
+        return (policy ?? .keep, ids)
+    }
+}
+
+/// What became of an entry, as the reply says it.
+private enum Outcome {
+    static let deleted = 1
+    static let missing = -1
+    static let stillReferenced = 2
+}
+
+private func xackdel(_ call: inout Call) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    let name = try call.arguments.next()
+    let (policy, ids) = try call.deletion()
+
+    let stream = try call.keyspace.stream(key)
+    let group = stream.group(named: name)
+    call.reply.array(ids.count)
+    guard let group else {
+        for _ in ids { call.reply.integer(Outcome.missing) }
+        return .none
+    }
+    var acknowledged = 0
+    var deleted = 0
+    call.arguments.position = ids.lowerBound
+    for _ in ids {
+        let id = try call.arguments.streamID()
+        guard group.acknowledge(id) else {
+            call.reply.integer(Outcome.missing)
+            continue
+        }
+        acknowledged += 1
+        if policy == .acknowledged && stream.isReferenced(id) {
+            call.reply.integer(Outcome.stillReferenced)
+            continue
+        }
+        if policy == .remove { stream.removeReferences(to: id) }
+        if stream.removeEntry(id) { deleted += 1 }
+        call.reply.integer(Outcome.deleted)
+    }
+    if deleted > 0 { call.keyspace.record(.xdel, key, count: deleted) }
+    if acknowledged > deleted {
+        call.keyspace.record(.groupChange, key, count: acknowledged - deleted)
+    }
+    return .recorded
+}
+
+private func xdelex(_ call: inout Call) throws(CommandError) -> Effect {
+    let key = try call.arguments.key()
+    let (policy, ids) = try call.deletion()
+
+    let stream = try call.keyspace.stream(key)
+    call.reply.array(ids.count)
+    if stream.isMissing {
+        for _ in ids { call.reply.integer(Outcome.missing) }
+        return .none
+    }
+    var deleted = 0
+    call.arguments.position = ids.lowerBound
+    for _ in ids {
+        let id = try call.arguments.streamID()
+        if policy == .remove { stream.removeReferences(to: id) }
+        if policy == .acknowledged && stream.contains(id) && stream.isReferenced(id) {
+            call.reply.integer(Outcome.stillReferenced)
+        } else if stream.removeEntry(id) {
+            call.reply.integer(Outcome.deleted)
+            deleted += 1
+        } else {
+            call.reply.integer(Outcome.missing)
+        }
+    }
+    if deleted == 0 { return .none }
+    return .changed(.xdel, count: deleted)
+}

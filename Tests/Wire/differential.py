@@ -47,6 +47,7 @@ FEATURES: dict[str, list[bytes]] = {
     "HEXPIRE": [b"HEXPIRE", b"probe", b"1", b"FIELDS", b"1", b"f"],
     "HGETEX": [b"HGETEX", b"probe", b"FIELDS", b"1", b"f"],
     "HGETDEL": [b"HGETDEL", b"probe", b"FIELDS", b"1", b"f"],
+    "XACKDEL": [b"XACKDEL", b"probe", b"g", b"IDS", b"1", b"1-1"],
     "BITOP DIFF": [b"BITOP", b"DIFF", b"probe", b"a", b"b"],
 }
 
@@ -58,7 +59,8 @@ SMALL_LIMITS = ["hash-max-listpack-entries", "hash-max-listpack-value", "zset-ma
                 "set-max-intset-entries", "list-max-listpack-size"]
 INSPECTION = [[b"TYPE", KEY], [b"GET", KEY], [b"OBJECT", b"ENCODING", KEY], [b"PEXPIRETIME", KEY],
               [b"HGETALL", KEY], [b"LRANGE", KEY, b"0", b"-1"], [b"SMEMBERS", KEY],
-              [b"ZRANGE", KEY, b"0", b"-1", b"WITHSCORES"]]
+              [b"ZRANGE", KEY, b"0", b"-1", b"WITHSCORES"], [b"XRANGE", KEY, b"-", b"+"],
+              [b"XINFO", b"STREAM", KEY, b"FULL", b"COUNT", b"0"]]
 
 
 def about(name: bytes) -> list[list[bytes]]:
@@ -317,6 +319,8 @@ class Judge:
             return alike_unsorted(command, ours, theirs)
         if name == b"ZRANDMEMBER":
             return sorted(pairs(command, ours)) == sorted(pairs(command, theirs))
+        if name in (b"XPENDING", b"XINFO"):
+            return differences.untimed(command, ours) == differences.untimed(command, theirs)
         if name == b"HELLO":
             return server_facts(ours) == server_facts(theirs)
         return name == b"RANDOMKEY" or name == b"TIME" or (

@@ -1396,6 +1396,198 @@ def sort(rng):
     return [rng.choice([b"SORT", b"SORT", b"SORT", b"sort", b"SORT_RO"]), source, *options]
 
 
+# Consumer groups: explicit ids, so that all servers hold the same entries.
+
+GROUP_KEYS = [b"gs0", b"gs1", b"{tag}gs"]
+GROUPS = [b"g0", b"g1", b"g2", b"", b"g\x00x"]
+CONSUMERS = [b"ann", b"bob", b"cid", b"", b"d\xff"]
+
+
+def group_key(rng: random.Random) -> bytes:
+    return rng.choice(GROUP_KEYS) if rng.random() < 0.97 else key(rng)
+
+
+def group_name(rng: random.Random) -> bytes:
+    return GROUPS[rng.randrange(2)] if rng.random() < 0.9 else rng.choice(GROUPS)
+
+
+def consumer_name(rng: random.Random) -> bytes:
+    return CONSUMERS[rng.randrange(3)] if rng.random() < 0.92 else rng.choice(CONSUMERS)
+
+
+def entry_id(rng: random.Random) -> bytes:
+    """The id of an entry that may well be there."""
+    roll = rng.random()
+    if roll < 0.9:
+        return b"%d-%d" % (rng.randint(1, 30), rng.randint(0, 3))
+    if roll < 0.94:
+        return b"%d" % rng.randint(0, 30)
+    return rng.choice([b"0-0", b"18446744073709551615-18446744073709551615", b"18446744073709551615", b"1-2-3",
+                       b"18446744073709551616-1", b"-1", b"", b"abc", b"5-", b"-", b"+", b"$", b">", b"*", b"4294967296-1",
+                       b"7-4294967296"])
+
+
+def entry_ids(rng: random.Random, most: int = 4) -> Arguments:
+    return [entry_id(rng) for _ in range(rng.randint(1, most))]
+
+
+def entry_bound(rng: random.Random) -> bytes:
+    roll = rng.random()
+    if roll < 0.4:
+        return rng.choice([b"-", b"+"])
+    return (b"(" if roll < 0.55 else b"") + entry_id(rng)
+
+
+def counted_ids(rng: random.Random) -> Arguments:
+    ids = entry_ids(rng)
+    count = b"%d" % len(ids) if rng.random() < 0.93 else rng.choice([b"0", b"-1", b"1", b"2", b"5", b"x", b"2147483648"])
+    return [b"IDS", count, *ids]
+
+
+def entry_count(rng: random.Random) -> bytes:
+    return b"%d" % rng.randint(1, 6) if rng.random() < 0.85 else rng.choice(
+        [b"0", b"-1", b"100", b"9223372036854775807", b"-9223372036854775808", b"x"])
+
+
+def idle_min(rng: random.Random) -> bytes:
+    """Nothing is as old as an hour, and everything is as old as nothing."""
+    return rng.choice([b"0"] * 6 + [b"3600000"] * 3 + [b"-1", b"x", b"9223372036854775807"])
+
+
+@command("groups", 10)
+def xadd_for_groups(rng):
+    # Ids ascend often enough, and the refused ones do no harm.
+    if rng.random() < 0.1:
+        return [b"XADD", group_key(rng), b"NOMKSTREAM", b"%d-%d" % (rng.randint(1, 30), rng.randint(1, 3)), b"f", b"v"]
+    trim = [b"MAXLEN", b"%d" % rng.randint(0, 8)] if rng.random() < 0.05 else []
+    return [b"XADD", group_key(rng), *trim, b"%d-%d" % (rng.randint(1, 30), rng.randint(0, 3)), b"f", value(rng)[:40]]
+
+
+@command("groups", 1.5)
+def xdel_for_groups(rng):
+    return [b"XDEL", group_key(rng), *entry_ids(rng, 3)]
+
+
+@command("groups", 0.5)
+def xtrim_for_groups(rng):
+    if rng.random() < 0.5:
+        return [b"XTRIM", group_key(rng), b"MAXLEN", b"%d" % rng.randint(0, 12)]
+    return [b"XTRIM", group_key(rng), b"MINID", b"%d" % rng.randint(0, 25)]
+
+
+@command("groups", 0.6)
+def xdrop_for_groups(rng):
+    return rng.choice([[b"DEL", group_key(rng)], [b"RENAME", group_key(rng), group_key(rng)],
+                       [b"COPY", group_key(rng), group_key(rng), b"REPLACE"]])
+
+
+@command("groups", 4)
+def xgroup_create(rng):
+    options = some(rng, 0.5, [b"MKSTREAM"], [b"mkstream"])
+    if rng.random() < 0.1:
+        options += [b"ENTRIESREAD", rng.choice([b"0", b"-1", b"3", b"-2", b"x"])]
+    return [b"XGROUP", b"CREATE", group_key(rng), group_name(rng),
+            rng.choice([b"0", b"$", b"0-0", entry_id(rng)]), *options]
+
+
+@command("groups", 1)
+def xgroup_setid(rng):
+    options = [b"ENTRIESREAD", rng.choice([b"0", b"-1", b"3", b"-2", b"x"])] if rng.random() < 0.2 else []
+    return [b"XGROUP", b"SETID", group_key(rng), group_name(rng),
+            rng.choice([b"0", b"$", b"0-0", entry_id(rng)]), *options]
+
+
+@command("groups", 0.6)
+def xgroup_other(rng):
+    return rng.choice([[b"XGROUP", b"DESTROY", group_key(rng), group_name(rng)], [b"XGROUP", b"NOSUCH", group_key(rng)],
+                       [b"XGROUP", b"CREATE", group_key(rng), group_name(rng)]])
+
+
+@command("groups", 1.2)
+def xgroup_consumer(rng):
+    return [b"XGROUP", rng.choice([b"CREATECONSUMER", b"DELCONSUMER"]), group_key(rng), group_name(rng),
+            consumer_name(rng)]
+
+
+@command("groups", 9)
+def xreadgroup(rng):
+    options = some(rng, 0.5, [b"COUNT", entry_count(rng)]) + some(rng, 0.12, [b"NOACK"])
+    names = [group_key(rng) for _ in range(rng.choice([1, 1, 1, 2, 3]))]
+    ids = [b">" if rng.random() < 0.7 else rng.choice([b"0", b"0-0", entry_id(rng)]) for _ in names]
+    if rng.random() < 0.02:
+        ids = ids[1:]
+    return [b"XREADGROUP", b"GROUP", group_name(rng), consumer_name(rng), *options, b"STREAMS", *names, *ids]
+
+
+@command("groups", 0.5)
+def xreadgroup_block(rng):
+    timeout = rng.choice([b"1", b"2", b"1", b"-1", b"x", b"9223372036854775807"])
+    return [b"XREADGROUP", b"GROUP", group_name(rng), consumer_name(rng), b"COUNT", b"2",
+            b"BLOCK", timeout, b"STREAMS", group_key(rng), b">" if timeout != b"9223372036854775807" else b"0"]
+
+
+@command("groups", 4)
+def xack(rng):
+    return [b"XACK", group_key(rng), group_name(rng), *entry_ids(rng)]
+
+
+@command("groups", 2)
+def xpending(rng):
+    if rng.random() < 0.35:
+        return [b"XPENDING", group_key(rng), group_name(rng)]
+    idle = [b"IDLE", idle_min(rng)] if rng.random() < 0.25 else []
+    consumer = [consumer_name(rng)] if rng.random() < 0.4 else []
+    return [b"XPENDING", group_key(rng), group_name(rng), *idle, entry_bound(rng), entry_bound(rng),
+            entry_count(rng), *consumer]
+
+
+@command("groups", 2)
+def xclaim(rng):
+    options = []
+    if rng.random() < 0.4:
+        options = rng.choice([
+            [b"JUSTID"], [b"FORCE"], [b"FORCE", b"JUSTID"], [b"RETRYCOUNT", rng.choice([b"0", b"7", b"70000", b"-3", b"x"])],
+            [b"IDLE", rng.choice([b"0", b"7200000", b"-5", b"x", b"-9223372036854775808"])],
+            [b"TIME", rng.choice([b"0", b"-1", b"99999999999999", b"x", b"1000000"])],
+            [b"LASTID", entry_id(rng)], [b"FORCE", b"RETRYCOUNT", b"9223372036854775807"], [b"WHAT"], [b"IDLE"]])
+    return [b"XCLAIM", group_key(rng), group_name(rng), consumer_name(rng), idle_min(rng), *entry_ids(rng), *options]
+
+
+@command("groups", 1.5)
+def xautoclaim(rng):
+    count = [b"COUNT", rng.choice([b"1", b"2", b"3", b"0", b"-1", b"8070450532247928833", b"x"])] if rng.random() < 0.5 else []
+    return [b"XAUTOCLAIM", group_key(rng), group_name(rng), consumer_name(rng), idle_min(rng),
+            rng.choice([b"0", b"-", entry_bound(rng)]), *count, *some(rng, 0.3, [b"JUSTID"])]
+
+
+@command("groups", 2)
+def xinfo_of_groups(rng):
+    if rng.random() < 0.5:
+        return [b"XINFO", b"GROUPS", group_key(rng)]
+    return [b"XINFO", b"CONSUMERS", group_key(rng), group_name(rng)]
+
+
+def references(rng: random.Random) -> Arguments:
+    return some(rng, 0.7, [b"KEEPREF"], [b"DELREF"], [b"ACKED"], [b"acked"])
+
+
+@command("groups", 1.5, needs="XACKDEL")
+def xackdel(rng):
+    return [b"XACKDEL", group_key(rng), group_name(rng), *references(rng), *counted_ids(rng), *some(rng, 0.1, [b"ACKED"])]
+
+
+@command("groups", 1.5, needs="XACKDEL")
+def xdelex(rng):
+    return [b"XDELEX", group_key(rng), *references(rng), *counted_ids(rng)]
+
+
+@command("groups", 0.7, needs="XACKDEL")
+def xtrim_references(rng):
+    bound = [b"MAXLEN", b"=", b"%d" % rng.randint(0, 10)] if rng.random() < 0.5 else [b"MINID", b"=", b"%d" % rng.randint(0, 25)]
+    return [b"XTRIM", group_key(rng), *bound, *references(rng)]
+
+
+
 class Source:
     """Draws commands from the chosen groups, with odd spellings and wrong arities mixed in."""
 

@@ -228,7 +228,12 @@ package struct CommandSyntax {
             argument.token = token
             return argument
         }
-        return DocumentedArgument(name: name, kind: .block, token: token, children: operands)
+        var children = operands
+        if let spec = keys.firstIndex(where: { $0.stands(behind: name) }) {
+            children[0].kind = .key
+            children[0].keySpec = spec
+        }
+        return DocumentedArgument(name: name, kind: .block, token: token, children: children)
     }
 
     private func single(_ part: Part, _ position: inout Int?) -> DocumentedArgument? {

@@ -67,9 +67,8 @@ extension Call {
         reply.integer(group.lag)
     }
 
-    /// The groups of XINFO STREAM FULL.
-    ///
-    /// - Parameter limit: how many pending entries of each group and consumer at most; nil for all.
+    /// The groups of XINFO STREAM FULL, with up to `limit` pending entries of each group and
+    /// consumer.
     mutating func writeGroupsInFull(_ stream: StreamValue, limit: Int?) {
         reply.array(stream.groupCount)
         for index in 0..<stream.groupCount {

@@ -304,13 +304,10 @@ extension Call {
         arguments.position = read.keys.lowerBound
         for _ in read.keys { keys.append(try arguments.key()) }
         let kept = KeptRead(read)
-        _ = wait(
+        return wait(
             for: keys, wanted: .stream, milliseconds: milliseconds,
-            isReady: { call, key in kept.isReady(key, call.keyspace) }
-        ) { (call, key) throws(CommandError) in
-            try kept.serve(key, &call)
-        }
-        return .recorded
+            isReady: { call, key in kept.isReady(key, call.keyspace) },
+            service: { (call, key) throws(CommandError) in try kept.serve(key, &call) })
     }
 }
 

@@ -60,7 +60,7 @@ extension Call {
                 policy = given
                 continue
             }
-            guard ids == nil, arguments.remaining > 1, arguments.skip("ids") else {
+            guard arguments.remaining > 1, arguments.skip("ids") else {
                 throw .syntax
             }
             ids = try countedStreamIDs()

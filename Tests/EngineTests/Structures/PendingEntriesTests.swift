@@ -256,7 +256,7 @@ struct ConsumerGroupTests {
                         == contents(group.pointee.pending).map(\.id))
             }
         }
-        #expect(unsafe groups.count == 1)
+        #expect(groups.count == 1)
         let detached = "mail".withView { groups.remove($0) }
         detached?.free()
         groups.checkInvariants()

@@ -68,7 +68,8 @@ struct CaseResult {
 private func compare(_ arguments: Arguments) throws(BenchmarkError) {
     let format = try Format(arguments)
     let progress = ProgressLine(arguments)
-    let preset = try arguments.choice("--preset", ["hot-path", "types"])
+    let presets = ["types": Workload.ofTypes, "messages": Workload.ofMessages]
+    let preset = try arguments.choice("--preset", ["hot-path", "messages", "types"])
     let peers = try Peer.all(arguments)
     guard peers.count >= 2 else { throw .usage("compare wants two or more --server or --spawn") }
     guard let reference = peers.first(where: { !$0.isFloor }) else {
@@ -76,9 +77,9 @@ private func compare(_ arguments: Arguments) throws(BenchmarkError) {
     }
     let cases = try workloads(
         arguments, option: "--workloads",
-        standard: preset == "types" ? Workload.ofTypes : ["get", "set"])
+        standard: presets[preset] ?? ["get", "set"])
     let pipelines = try arguments.integers(
-        "--pipelines", preset == "types" ? [16] : [1, 16, 64], in: 1...100_000)
+        "--pipelines", presets[preset] == nil ? [1, 16, 64] : [16], in: 1...100_000)
     let rounds = try arguments.integer("--rounds", 5, in: 1...10_000)
     // The address is replaced by each peer's.
     var plan = try LoadPlan(arguments, endpoint: .tcp(host: "127.0.0.1", port: 1))

@@ -73,6 +73,16 @@ package struct Workload: Sendable {
         "sadd",
     ]
 
+    /// Names of those that stand for messages.
+    package static let ofMessages = ["xadd", "xrange", "stream-group"]
+
+    /// An entry of one of many streams on its way: added, read, acknowledged. Its ID is the number of
+    /// the operation, so that it is known without a reply; two connections seldom meet in one stream.
+    private static let streamGroup =
+        "XADD jobs:{key} MAXLEN 10 {seq:1000000000000}-1 field {value} ; "
+        + "XREADGROUP GROUP workers ann COUNT 1 STREAMS jobs:{samekey} > ; "
+        + "XACK jobs:{samekey} workers {seq:1000000000000}-1"
+
     private static let table: [Workload] = [
         Workload("ping", "PING", "PING"),
         Workload("echo", "ECHO of a value", "ECHO {value}"),
@@ -122,6 +132,12 @@ package struct Workload: Sendable {
         Workload(
             "xadd", "XADD to one stream of about 100 000 entries",
             "XADD stream MAXLEN ~ 100000 * field {value}"),
+        Workload(
+            "xrange", "XRANGE of the last ten of 100 000 entries",
+            "XREVRANGE stream + - COUNT 10", fill: "XADD stream MAXLEN ~ 100000 * field {value}"),
+        Workload(
+            "stream-group", "XADD, XREADGROUP and XACK of an entry", streamGroup,
+            fill: "XGROUP CREATE jobs:{key} workers $ MKSTREAM"),
         Workload(
             "lock", "SET and a script that releases the lock",
             "SET lock:{key} {value:16} ; EVAL \"\(releaseLock)\" 1 lock:{samekey} {value:16}"),

@@ -66,6 +66,7 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Commands/Call.swift",
         "Sources/MartletEngine/Commands/Invalidating.swift",
         "Sources/MartletEngine/Commands/CommandTable.swift",
+        "Sources/MartletEngine/Commands/Streams/StreamProducers.swift",
         "Sources/MartletEngine/Commands/Strings/StringComparison.swift",
         "Sources/MartletEngine/Execution/Executor.swift",
         "Sources/MartletEngine/Execution/Serving.swift",

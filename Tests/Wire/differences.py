@@ -155,6 +155,8 @@ AVOIDED = [
               and re.fullmatch(rb"-\d{4,}", command[2]) is not None
               and command[2] != b"-9223372036854775808")
       for oracle in ALL),
+    Avoided("redis7", "XSETID goes below the greatest deleted ID there.",
+            lambda command, in_multi: name(command) == b"XSETID"),
     Avoided("redis7", "7.0 aborts a transaction for a ZRANK with WITHSCORE, which it does not know.",
             lambda command, in_multi: in_multi and name(command) in (b"ZRANK", b"ZREVRANK") and len(command) > 3),
     Avoided("redis8", "Redis 8.2 sometimes loses the reply of a failing AUTH inside a pipeline or MULTI.",
@@ -403,6 +405,37 @@ def overflowing_timeout(command: Command, ours: Reply, theirs: Reply) -> bool:
 
 def is_info(command: Command, *subcommands: bytes) -> bool:
     return name(command) == b"XINFO" and len(command) > 1 and command[1].upper() in subcommands
+
+
+UNLIKE = (b"radix-tree-nodes", b"lag", b"nacked-count", b"idmp-duration", b"idmp-maxsize", b"pids-tracked",
+          b"iids-tracked", b"iids-added", b"iids-duplicates")
+
+
+@difference("texts of XADD and XREAD", "redis7",
+            why="7.0 says of an ID that ran over that elements are too large, spells the name of XREAD in capitals, and "
+                "has no `+` for the last entry.")
+def texts_of_stream_commands(command: Command, ours: Reply, theirs: Reply) -> bool:
+    if name(command) == b"XADD":
+        return ours.is_error and theirs.is_error and b"too large" in theirs.value
+    return name(command) == b"XREAD" and theirs.is_error and (
+        b"Unbalanced" in theirs.value or b"+" in command and theirs.value.startswith(b"ERR Invalid stream ID"))
+
+
+@difference("texts of XREAD", "valkey9",
+            why="Valkey has no `+` of XREAD.")
+def texts_of_stream_commands_valkey(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return name(command) == b"XREAD" and theirs.is_error and (
+        b"Unbalanced" in theirs.value or b"+" in command and theirs.value.startswith(b"ERR Invalid stream ID"))
+
+
+@difference("XINFO STREAM tells of producers, and has no radix tree", *ALL,
+            why="What streams remember of producers came with 8.6. Blocks are not in a radix tree: "
+                "`radix-tree-nodes` is one more than there are.")
+def info_of_stream(command: Command, ours: Reply, theirs: Reply) -> bool:
+    if not is_info(command, b"STREAM") or ours.is_error or theirs.is_error:
+        return False
+    newer = UNLIKE + (b"inactive", b"active-time")
+    return untimed(command, ours, newer) == untimed(command, theirs, newer)
 
 
 @difference("How many entries wait for a group is counted", *ALL,

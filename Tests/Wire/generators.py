@@ -1063,6 +1063,139 @@ def blocking_multi_pop(rng):
     return [name, wait(rng), count, *names, which, *some(rng, 0.4, [b"COUNT", place(rng)], [b"COUNT"])]
 
 
+# Streams: few IDs that collide, and `milliseconds-*`, which makes streams of several nodes. `*` would make
+# IDs that no two servers share.
+
+
+def stream_part(rng: random.Random) -> bytes:
+    return rng.choice([b"0", b"1", b"1", b"2", b"2", b"3", b"4", b"5", b"7"])
+
+
+def stream_id(rng: random.Random) -> bytes:
+    """An ID that may be there."""
+    roll = rng.random()
+    if roll < 0.6:
+        return stream_part(rng) + b"-" + (stream_part(rng) if rng.random() < 0.6 else b"%d" % rng.randint(0, 300))
+    if roll < 0.85:
+        return stream_part(rng)
+    if roll < 0.93:
+        return rng.choice([b"18446744073709551615", b"18446744073709551615-18446744073709551615", b"0-0", b"5-18446744073709551615",
+                           b"9223372036854775807-5", b"4-9223372036854775808"])
+    return rng.choice([b"", b"-", b"+", b"*", b"a", b"1-", b"-1", b"1-a", b"1-1-1", b"18446744073709551616", b"$", b"(1-1",
+                       b"+1", b" 1-1", b"01-01", b"1-*", b">", b"1--1"])
+
+
+def stream_bound(rng: random.Random) -> bytes:
+    roll = rng.random()
+    return rng.choice([b"-", b"+"]) if roll < 0.4 else b"(" * (roll < 0.6) + stream_id(rng)
+
+
+def stream_texts(rng: random.Random) -> Arguments:
+    shape = rng.random()
+    if shape < 0.6:
+        return [b"f", value(rng)]
+    if shape < 0.7:
+        return [b"f", value(rng), b"17", value(rng)]
+    if shape < 0.95:
+        return [part for _ in range(rng.randint(1, 4)) for part in (rng.choice([b"f", b"g", b"17", b""]), value(rng))]
+    return [b"f"] * rng.choice([0, 1, 3])
+
+
+def trimming(rng: random.Random) -> Arguments:
+    roll = rng.random()
+    if roll < 0.6:
+        size = b"%d" % rng.choice([0, 1, 3, 10, 90, 100, 150, 200]) if rng.random() < 0.9 else integer(rng)
+        bound = [odd_case(rng, b"MAXLEN"), *some(rng, 0.6, [b"~"], [b"="]), size]
+    else:
+        bound = [odd_case(rng, b"MINID"), *some(rng, 0.6, [b"~"], [b"="]), stream_id(rng)]
+    return bound + some(rng, 0.2, [b"LIMIT", b"%d" % rng.choice([0, 1, 50, 100, 200])], [b"LIMIT", integer(rng)])
+
+
+@command("streams", 8)
+def xadd(rng):
+    roll = rng.random()
+    wanted = stream_part(rng) + b"-*" if roll < 0.6 else stream_id(rng)
+    if wanted == b"*":
+        wanted = b"6-*"
+    options = some(rng, 0.15, trimming(rng), [b"NOMKSTREAM"], [b"NOMKSTREAM", *trimming(rng)])
+    return [b"XADD", key(rng), *options, wanted, *stream_texts(rng)]
+
+
+@command("streams", 6)
+def xadd_many(rng):
+    """Long streams, so that nodes are full now and then."""
+    return [b"XADD", KEYS[rng.randrange(3)], b"5-*", b"f", value(rng)]
+
+
+@command("streams", 2)
+def xlen(rng):
+    return [b"XLEN", key(rng)]
+
+
+@command("streams", 4)
+def xrange(rng):
+    name = rng.choice([b"XRANGE", b"XREVRANGE"])
+    return [name, key(rng), stream_bound(rng), stream_bound(rng),
+            *some(rng, 0.4, [b"COUNT", b"%d" % rng.randint(-1, 12)], [b"COUNT", integer(rng)], [b"COUNT"], [b"x"])]
+
+
+@command("streams", 3)
+def xdel(rng):
+    return [b"XDEL", key(rng), *[stream_id(rng) for _ in range(rng.randint(1, 5))]]
+
+
+@command("streams", 2)
+def xtrim(rng):
+    return [b"XTRIM", key(rng), *(trimming(rng) if rng.random() < 0.95 else [b"x"])]
+
+
+@command("streams", 1)
+def xtrim_references(rng):
+    return [b"XTRIM", key(rng), *trimming(rng), *some(rng, 0.1, [b"x"], [b"LIMIT"])]
+
+
+@command("streams", 0.5, needs="XACKDEL")
+def xtrim_policy(rng):
+    return [b"XTRIM", key(rng), *trimming(rng), rng.choice([b"KEEPREF", b"DELREF", b"ACKED"]), *some(rng, 0.1, [b"ACKED"])]
+
+
+@command("streams", 0.5, needs="XACKDEL")
+def xadd_policy(rng):
+    return [b"XADD", key(rng), *trimming(rng), rng.choice([b"KEEPREF", b"DELREF", b"acked"]), stream_part(rng) + b"-*", b"f", b"v"]
+
+
+@command("streams")
+def xsetid(rng):
+    return [b"XSETID", key(rng), stream_id(rng),
+            *some(rng, 0.3, [b"ENTRIESADDED", b"%d" % rng.randint(0, 400)], [b"ENTRIESADDED", integer(rng)],
+                  [b"MAXDELETEDID", stream_id(rng)],
+                  [b"ENTRIESADDED", b"50", b"MAXDELETEDID", stream_id(rng)], [b"x"], [b"ENTRIESADDED"])]
+
+
+@command("streams", 3)
+def xread(rng):
+    names = keys(rng, 3)
+    ids = [rng.choice([b"$", stream_id(rng), stream_id(rng), stream_id(rng)]) for _ in names]
+    if rng.random() < 0.05:
+        ids = ids[1:]
+    options = some(rng, 0.5, [b"COUNT", b"%d" % rng.randint(-1, 5)], [b"COUNT", integer(rng)], [b"NOACK"])
+    return [b"XREAD", *options, b"STREAMS", *names, *ids]
+
+
+@command("streams", 0.5)
+def xread_block(rng):
+    names = keys(rng, 2)
+    wait = rng.choice([b"1", b"2", b"1", b"-1", b"x"])
+    return [b"XREAD", b"BLOCK", wait, b"STREAMS", *names, *[rng.choice([b"$", stream_id(rng)]) for _ in names]]
+
+
+@command("streams", 1.5)
+def xinfo_stream(rng):
+    return [b"XINFO", odd_case(rng, b"STREAM"), key(rng),
+            *some(rng, 0.4, [b"FULL"], [b"FULL", b"COUNT", b"%d" % rng.randint(-1, 3)], [b"FULL", b"COUNT", integer(rng)],
+                  [b"FULL", b"1"], [b"x"])]
+
+
 # Transactions: the fuzzer ends a MULTI more eagerly than it begins one (see `differential.Script`).
 
 

@@ -65,6 +65,12 @@ package final class EngineSettings: Sendable {
         PackedLimits(entriesMax: 128, elementBytesMax: 64))
     /// `set-max-intset-entries`.
     package let integerSetMax = Atomic<Int>(512)
+    /// `stream-node-max-entries` and `-bytes`.
+    package let streamNodeEntriesMax = Atomic<Int>(100)
+    package let streamNodeBytesMax = Atomic<Int>(4096)
+    /// `stream-idmp-duration` and `-maxsize`.
+    package let streamProducerSecondsMax = Atomic<Int>(100)
+    package let streamProducerCountMax = Atomic<Int>(100)
     /// `hll-sparse-max-bytes`.
     package let hyperLogLogSparseBytesMax = Atomic<Int>(3_000)
     package init() {}

@@ -29,6 +29,18 @@ package final class Waiter: Wait, @unchecked Sendable {
             database: database, keys: keys, destination: destination, wanted: wanted,
             looksItself: looksItself, deadlineNanoseconds: deadlineNanoseconds)
     }
+
+    /// A wait like one that has ended, which goes on.
+    init(again other: Waiter) {
+        record = other.record
+        isRESP3 = other.isRESP3
+        isSilent = other.isSilent
+        service = other.service
+        super.init(
+            database: other.database, keys: other.keys, destination: other.destination,
+            wanted: other.wanted, looksItself: other.looksItself,
+            deadlineNanoseconds: other.deadlineNanoseconds)
+    }
 }
 
 /// A wait that has ended, for the loop of its client.

@@ -8,14 +8,25 @@ import MartletBase
 final class WaiterService: Sendable {
     typealias Body = @Sendable (inout Call, Key) throws(CommandError) -> Void
     typealias Test = @Sendable (borrowing Call, Key) -> Bool
+    /// Replies from all keys of the wait; false when none has anything.
+    typealias Reading = @Sendable (inout Call) throws(CommandError) -> Bool
     let run: Body
     /// Whether a key has something for the client, an error for one that is missing included; nil
     /// when any value of the wanted type has.
     let isReady: Test?
+    /// What takes nothing away is not run by whoever made the key ready, but by the client's own loop.
+    let read: Reading?
 
     init(_ run: @escaping Body, isReady: Test?) {
         self.run = run
         self.isReady = isReady
+        read = nil
+    }
+
+    init(_ read: @escaping Reading, isReady: @escaping Test) {
+        run = { (_, _) in }
+        self.isReady = isReady
+        self.read = read
     }
 }
 
@@ -60,6 +71,32 @@ extension Call {
             null(&reply)
             return .none
         }
+        standInLine(
+            at: keys, destination: destination, wanted: wanted, milliseconds: milliseconds,
+            WaiterService(service, isReady: isReady))
+        return .none
+    }
+
+    /// The same for what takes nothing away: the client's own loop runs `read` for all keys together
+    /// when one of them is ready.
+    mutating func wait(
+        for keys: [Key], wanted: ValueKind, milliseconds: Int64,
+        isReady: @escaping WaiterService.Test, read: @escaping WaiterService.Reading
+    ) -> Effect {
+        if isNested {
+            reply.nullArray()
+            return .none
+        }
+        standInLine(
+            at: keys, wanted: wanted, milliseconds: milliseconds,
+            WaiterService(read, isReady: isReady))
+        return .none
+    }
+
+    private mutating func standInLine(
+        at keys: [Key], destination: Key? = nil, wanted: ValueKind, milliseconds: Int64,
+        _ service: WaiterService
+    ) {
         let state = unsafe self.state
         let session = unsafe self.session
         var distinct: [KeyCopy] = []
@@ -69,10 +106,10 @@ extension Call {
         let waiter = unsafe Waiter(
             session.pointee.record, database: keyspace.database, keys: distinct,
             destination: destination.map(KeyCopy.init), wanted: wanted,
-            looksItself: isReady != nil, isRESP3: reply.isRESP3,
+            looksItself: service.isReady != nil, isRESP3: reply.isRESP3,
             isSilent: !session.pointee.gate.isDisjoint(with: [.repliesOff, .skipNextReply]),
             deadlineNanoseconds: Self.deadline(milliseconds, state.clock),
-            service: WaiterService(service, isReady: isReady))
+            service: service)
         var newKeys = 0
         for key in distinct {
             let shard = unsafe keyspace.shard(key.key)
@@ -83,7 +120,6 @@ extension Call {
         unsafe session.pointee.waiter = waiter
         unsafe session.pointee.gate.insert(.blocked)
         followUp = .block
-        return .none
     }
 
     /// The end of a wait; nil for never, and for what no server lives to see.

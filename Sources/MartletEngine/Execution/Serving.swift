@@ -63,6 +63,11 @@ extension Call {
                 }
             }
             guard waiter.end(.served) else { continue }
+            if service?.read != nil {
+                // It takes nothing: its own loop reads for it, later.
+                unsafe state.waiterEnded.call(EndedWaiter(waiter: waiter, loop: loop))
+                continue
+            }
             reply.isRESP3 = waiter.isRESP3
             let ownActor = actor
             actor = waiter.record.id
@@ -140,15 +145,31 @@ extension Executor {
         return .several(set)
     }
 
+    /// What became of a wait that had ended.
+    package enum WaitEnd {
+        /// The reply is written.
+        case replied
+        /// There was nothing to be read any more: the client waits on.
+        case waitsOn
+        /// A shard is claimed: to be tried again.
+        case isHeldUp
+    }
+
     /// Ends a client's wait on its own loop: takes it off its keys and writes its reply. The caller
     /// holds no lock.
     package mutating func finishWaiting(
         _ session: UnsafeMutablePointer<Session>, into output: inout ByteBuffer
-    ) {
-        guard let waiter = unsafe session.pointee.waiter else { return }
+    ) -> WaitEnd {
+        guard let waiter = unsafe session.pointee.waiter else { return .replied }
         let state = unsafe call.state
+        if waiter.outcome == .served, let service = waiter.service as? WaiterService,
+            let read = service.read
+        {
+            let end = unsafe self.read(for: session, waiter, read)
+            if end != .replied { return end }
+        }
         unsafe state.stopWaiting(session)
-        if waiter.isSilent { return }
+        if waiter.isSilent { return .replied }
         switch waiter.outcome {
         case .served:
             output.append(waiter.reply.view)
@@ -160,5 +181,58 @@ extension Executor {
         case .waiting, .closed:
             break
         }
+        return .replied
+    }
+
+    /// Reads for a client whose wait was ended by a write, all its keys held. What was written may be
+    /// gone again: then the client stands in line anew, before its keys are let go.
+    private mutating func read(
+        for session: UnsafeMutablePointer<Session>, _ waiter: Waiter, _ read: WaiterService.Reading
+    ) -> WaitEnd {
+        let keyspace = unsafe call.state.keyspace
+        var set = ShardSet()
+        for key in waiter.keys {
+            set.insert(unsafe keyspace.pointee.shardIndex(key.key.hash))
+        }
+        let plan = LockPlan.several(set)
+        guard unsafe Router.lock(plan, keyspace.pointee) else { return .isHeldUp }
+        defer { unsafe Router.unlock(plan, keyspace.pointee) }
+        // The loop may be in the middle of a request of another client.
+        let own = (call.keyspace.database, call.reply.isRESP3)
+        var ownReply = ByteBuffer()
+        swap(&call.reply.buffer, &ownReply)
+        call.keyspace.database = waiter.database
+        call.reply.isRESP3 = waiter.isRESP3
+        call.keyspace.sinks = unsafe call.state.sinks
+        call.ready.holds = plan.holds
+        var hasRead = true
+        do {
+            hasRead = try read(&call)
+        } catch {
+            error.write(to: &call.reply, detail: call.errorDetail.view)
+        }
+        // An expiry that was met.
+        ChangeLog.publish(.recorded, &call, statistics.counts)
+        call.ready.holds = ReadyKeys.holdsNone
+        if hasRead {
+            swap(&waiter.reply, &call.reply.buffer)
+        } else {
+            unsafe renew(waiter, of: session)
+        }
+        swap(&call.reply.buffer, &ownReply)
+        (call.keyspace.database, call.reply.isRESP3) = own
+        return hasRead ? .replied : .waitsOn
+    }
+
+    /// Puts a wait like an ended one in its place; its keys are held.
+    private func renew(_ ended: Waiter, of session: UnsafeMutablePointer<Session>) {
+        let waiter = Waiter(again: ended)
+        for key in ended.keys {
+            let shard = unsafe call.keyspace.shard(key.key)
+            _ = unsafe shard.pointee.waits.add(waiter, at: key)
+            _ = unsafe shard.pointee.waits.remove(ended, at: key)
+        }
+        unsafe call.state.clients.setWaiter(waiter, of: waiter.record)
+        unsafe session.pointee.waiter = waiter
     }
 }

@@ -67,6 +67,10 @@ package struct Arguments {
             hashKey: hashKey)
     }
 
+    /// Those still to be read, in a row of `remaining`.
+    @inline(__always)
+    var rest: UnsafePointer<ByteView> { unsafe UnsafePointer(views + position) }
+
     /// How many arguments are still to be read.
     @inline(__always)
     package var remaining: Int { count &- position }

@@ -119,6 +119,7 @@ struct Stream: ~Copyable {
     private var epoch: UInt8 = 0
     private var walk: Unmanaged<StreamWalk>?
     var groups = ConsumerGroups()
+    var producers = IdempotentProducers()
 
     private static let placesMin = 2
     private static let placesMax = NodeMemory.bytesMax / MemoryLayout<Placed>.stride
@@ -152,7 +153,7 @@ struct Stream: ~Copyable {
     @inline(__always)
     var bytes: Int {
         MemoryLayout<Stream>.size &+ pageCapacity &* MemoryLayout<Page>.stride &+ pageBytes
-            &+ blockBytes &+ groups.bytes
+            &+ blockBytes &+ groups.bytes &+ producers.bytes
     }
 
     // MARK: The index
@@ -369,13 +370,14 @@ struct Stream: ~Copyable {
 
     /// Adds an entry.
     ///
-    /// - Returns: false when there is no memory for it; nothing changed then.
+    /// - Returns: `.added`, or why nothing changed.
     /// - Precondition: its ID is greater than `lastID`, and it has at least one field.
     /// - Complexity: O(fields) on average.
     @inline(__always)
-    mutating func append(_ entry: NewStreamEntry, _ limits: StreamNodeLimits) -> Bool {
+    mutating func append(_ entry: NewStreamEntry, _ limits: StreamNodeLimits) -> Addition {
         precondition(entry.id > lastID, "IDs ascend")
         let sizes = entry.sizes
+        if sizes.text > Self.textBytesMax { return .tooLarge }
         guard let block = tail, block.admits(entry.id, textBytes: sizes.text, limits) else {
             return appendToNewBlock(entry, limits)
         }
@@ -389,8 +391,19 @@ struct Stream: ~Copyable {
             return appendToNewBlock(entry, limits)
         }
         noteAppended(entry.id)
-        return true
+        return .added
     }
+
+    /// What became of an entry that was to be added.
+    enum Addition {
+        case added
+        /// It is longer than Redis would store, by `textBytesMax`.
+        case tooLarge
+        case noMemory
+    }
+
+    /// All names and values of an entry may have so many bytes.
+    private static let textBytesMax = 1 << 30
 
     @inline(__always)
     private mutating func noteAppended(_ id: StreamID) {
@@ -422,7 +435,7 @@ struct Stream: ~Copyable {
     @inline(never)
     private mutating func appendToNewBlock(
         _ entry: NewStreamEntry, _ limits: StreamNodeLimits
-    ) -> Bool {
+    ) -> Addition {
         let sizes = entry.sizes
         let fixed = StreamBlock.headerBytes + StreamBlock.entryHeadBytesMax
         var bytes = fixed + sizes.names + sizes.values
@@ -435,7 +448,7 @@ struct Stream: ~Copyable {
             bytes = max(bytes, min(tail.end + 16, StreamBlock.bytesMax))
         }
         guard let block = StreamBlock.make(for: entry, bytes: bytes, mark: epoch) else {
-            return false
+            return .noMemory
         }
         if let tail, tail.capacity - tail.end > max(64, tail.capacity / 8) {
             _ = replace(back) { $0.resized(to: StreamBlock.rounded($0.end)) }
@@ -443,7 +456,7 @@ struct Stream: ~Copyable {
         block.append(entry, sharesNames: true, room: needed - (block.end))
         appendBlock(block)
         noteAppended(entry.id)
-        return true
+        return .added
     }
 
     /// Sets what the next ID follows upon, and optionally the counters.
@@ -478,6 +491,18 @@ struct Stream: ~Copyable {
 
     /// Whether there is an entry of this ID.
     func contains(_ id: StreamID) -> Bool { entry(id) != nil }
+
+    /// Whether there is an entry with a greater ID.
+    @inline(__always)
+    func hasEntry(after id: StreamID) -> Bool {
+        guard count > 0, lastID > id, let next = id.next else { return false }
+        var isThere = false
+        walk(from: next, through: .max) { _ in
+            isThere = true
+            return false
+        }
+        return isThere
+    }
 
     /// Calls `body` for the entries from one ID through another, forward or backward, until it
     /// answers false. `body` does not change the stream.
@@ -648,6 +673,7 @@ struct Stream: ~Copyable {
         other.maxDeletedID = maxDeletedID
         other.entriesAdded = entriesAdded
         other.groups = groups.copy()
+        other.producers = producers
         return other
     }
 
@@ -742,5 +768,6 @@ struct Stream: ~Copyable {
             unsafe tail == nil || tail?.address == placed(back).block.address,
             "the last block is the tail")
         groups.checkInvariants()
+        producers.checkInvariants()
     }
 }

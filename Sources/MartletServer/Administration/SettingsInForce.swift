@@ -26,7 +26,9 @@ extension ServerContext {
             of: "proto-max-bulk-len", "maxmemory", "maxmemory-clients", "active-expire-effort",
             "list-max-listpack-size", "zset-max-listpack-entries", "zset-max-listpack-value",
             "hash-max-listpack-entries", "hash-max-listpack-value", "set-max-intset-entries",
-            "set-max-listpack-entries", "set-max-listpack-value", "hll-sparse-max-bytes"
+            "set-max-listpack-entries", "set-max-listpack-value", "hll-sparse-max-bytes",
+            "stream-node-max-entries", "stream-node-max-bytes", "stream-idmp-duration",
+            "stream-idmp-maxsize"
         ) { _, after in
             context.applyLimits(after, systemBytes: systemBytes)
         }
@@ -89,6 +91,13 @@ extension ServerContext {
             min(settings.bulkBytesMax, Limits.bulkBytesMax), ordering: .relaxed)
         state.settings.activeExpireEffort.store(settings.activeExpireEffort, ordering: .relaxed)
         state.settings.listSize.store(settings.listSize, ordering: .relaxed)
+        state.settings.streamNodeEntriesMax.store(
+            settings.streamNodeEntriesMax, ordering: .relaxed)
+        state.settings.streamNodeBytesMax.store(settings.streamNodeBytesMax, ordering: .relaxed)
+        state.settings.streamProducerSecondsMax.store(
+            settings.streamProducerSecondsMax, ordering: .relaxed)
+        state.settings.streamProducerCountMax.store(
+            settings.streamProducerCountMax, ordering: .relaxed)
         state.settings.sortedSets.set(settings.sortedSetLimits)
         state.settings.hashes.set(settings.hashLimits)
         state.settings.hyperLogLogSparseBytesMax.store(

@@ -274,17 +274,13 @@ private let encodings: [Directive] = [
         "list-compress-depth", kind: count, initial: .integer(0),
         standing: .withoutEffect("lists are not compressed")),
     .init(
-        "stream-node-max-bytes", kind: bytes, initial: .integer(4096),
-        standing: .awaiting("streams")),
+        "stream-node-max-bytes", kind: bytes, initial: .integer(4096)),
     .init(
-        "stream-node-max-entries", kind: longCount, initial: .integer(100),
-        standing: .awaiting("streams")),
+        "stream-node-max-entries", kind: longCount, initial: .integer(100)),
     .init(
-        "stream-idmp-duration", kind: .integer(1...86400), initial: .integer(100),
-        standing: .awaiting("streams")),
+        "stream-idmp-duration", kind: .integer(1...86400), initial: .integer(100)),
     .init(
-        "stream-idmp-maxsize", kind: .integer(1...10000), initial: .integer(100),
-        standing: .awaiting("streams")),
+        "stream-idmp-maxsize", kind: .integer(1...10000), initial: .integer(100)),
     .init(
         "hll-sparse-max-bytes", kind: bytes, initial: .integer(3000)),
     .init(

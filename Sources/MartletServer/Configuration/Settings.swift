@@ -79,6 +79,10 @@ package struct Settings: Sendable, Equatable {
     package let setLimits: SetLimits
     package let hyperLogLogSparseBytesMax: Int
     package let listSize: Int
+    package let streamNodeEntriesMax: Int
+    package let streamNodeBytesMax: Int
+    package let streamProducerSecondsMax: Int
+    package let streamProducerCountMax: Int
 
     // Latency. A negative threshold records nothing.
     package let slowLogMicroseconds: Int
@@ -155,6 +159,10 @@ package struct Settings: Sendable, Equatable {
         activeExpireEffort = values.integer("active-expire-effort")
         trackedKeysMax = values.integer("tracking-table-max-keys")
         listSize = values.integer("list-max-listpack-size")
+        streamNodeEntriesMax = values.integer("stream-node-max-entries")
+        streamNodeBytesMax = values.integer("stream-node-max-bytes")
+        streamProducerSecondsMax = values.integer("stream-idmp-duration")
+        streamProducerCountMax = values.integer("stream-idmp-maxsize")
         sortedSetLimits = PackedLimits(
             entriesMax: values.integer("zset-max-listpack-entries"),
             elementBytesMax: values.integer("zset-max-listpack-value"))

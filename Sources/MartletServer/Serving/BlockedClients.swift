@@ -13,6 +13,8 @@ struct BlockedClients: ~Copyable {
     private var deadlines = DeadlineHeap<Waiter>()
     /// Clients whose wait this loop has ended.
     private var ended: [Int64] = []
+    /// Those of them that could not be replied to yet: a shard was claimed.
+    private var postponed: [Int64] = []
 
     var isEmpty: Bool { unsafe clients.isEmpty }
 
@@ -35,6 +37,16 @@ struct BlockedClients: ~Copyable {
     }
 
     mutating func noteEnded(_ id: Int64) { ended.append(id) }
+
+    /// To be looked at again in the next iteration.
+    mutating func postpone(_ id: Int64) { postponed.append(id) }
+
+    var hasPostponed: Bool { !postponed.isEmpty }
+
+    mutating func takeUpPostponed() {
+        ended += postponed
+        postponed.removeAll()
+    }
 
     /// A client whose wait is over, by this loop or by its deadline; nil when there is none.
     mutating func nextEnded(nowNanoseconds: Int64) -> Int64? {

@@ -290,9 +290,11 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         let isLate = unsafe work.pointee.executor.serveLeftWaiters()
         if unsafe work.pointee.blocked.isEmpty { return isLate ? 1 : .max }
         let now = context.state.clock.monotonicNanoseconds()
+        unsafe work.pointee.blocked.takeUpPostponed()
         while let id = unsafe work.pointee.blocked.nextEnded(nowNanoseconds: now) { finishWait(id) }
         let left = unsafe work.pointee.blocked.millisecondsLeft(nowNanoseconds: now)
-        return isLate ? 1 : left
+        let hasMore = unsafe work.pointee.blocked.hasPostponed
+        return isLate || hasMore ? 1 : left
     }
 
     /// Sends bytes that were not asked for to a client of this loop that is not being served.
@@ -311,8 +313,18 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     func finishWait(_ id: Int64) {
         guard let client = unsafe work.pointee.blocked.remove(id) else { return }
         var reply = ByteBuffer()
-        unsafe work.pointee.executor.finishWaiting(client.pointee.session, into: &reply)
         let connection = unsafe client.pointee.connection
+        let end = unsafe work.pointee.executor.finishWaiting(
+            client.pointee.session, into: &reply)
+        if end != .replied {
+            if unsafe client.pointee.closesAfterWait {
+                connection.close(afterFlush: true)
+                return
+            }
+            unsafe work.pointee.blocked.add(client)
+            if end == .isHeldUp { unsafe work.pointee.blocked.postpone(id) }
+            return
+        }
         connection.setMayIdle(unsafe client.pointee.session.pointee.record.subscriptionCount > 0)
         // At once: a KILL that came too late to end the wait must not drop what it brought.
         if !reply.isEmpty { connection.send(reply.view) }

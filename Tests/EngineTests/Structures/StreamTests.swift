@@ -50,7 +50,7 @@ private func append(
         return unsafe views.withUnsafeBufferPointer { views in
             guard let base = views.baseAddress else { return false }
             let entry = unsafe NewStreamEntry(plain.id, base, fieldCount: views.count / 2)
-            return stream.append(entry, limits)
+            return stream.append(entry, limits) == .added
         }
     }
 }

@@ -96,3 +96,38 @@ def test_every_job_is_worked_on_once(patterns):
 
     at_once(6, turn)
     assert sorted(done) == sorted(jobs)
+
+
+def test_a_stream_loses_no_job_when_workers_crash(patterns):
+    r = patterns["r"]
+    orders = max(20, int(200 * SHARE))
+    for number in range(orders):
+        r.xadd("orders", {"number": number})
+    billed: list[str] = []
+    crashes = iter(range(10**6))
+
+    def bill(order):
+        if next(crashes) % 7 == 3:
+            raise ZeroDivisionError
+        billed.append(order["number"])
+
+    def worker(index):
+        # At least one idle millisecond: who claims at once what another one has just been given
+        # takes work from the living.
+        for turn in range(1000):
+            try:
+                patterns["run"](f"crashing{index}-{turn}", bill, idle_milliseconds=50, attempts=1000)
+            except ZeroDivisionError:
+                continue
+            if len(set(billed)) == orders:
+                return
+
+    at_once(4, worker)
+    assert {int(number) for number in billed} == set(range(orders))
+    for _ in range(100):
+        if r.xpending("orders", "billing")["pending"] == 0:
+            break
+        patterns["run"]("last", billed.append, idle_milliseconds=0, attempts=1000)
+    group = r.xinfo_groups("orders")[0]
+    assert group["pending"] == 0 and group["lag"] == 0
+    assert r.xlen("orders:failed") == 0

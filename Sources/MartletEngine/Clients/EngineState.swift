@@ -73,6 +73,8 @@ package final class EngineSettings: Sendable {
     package let streamProducerCountMax = Atomic<Int>(100)
     /// `hll-sparse-max-bytes`.
     package let hyperLogLogSparseBytesMax = Atomic<Int>(3_000)
+    /// `notify-keyspace-events`, as `EventClasses`; changed by `EngineState.notify(of:)`.
+    let notifications = Atomic<UInt32>(0)
     package init() {}
 }
 
@@ -234,11 +236,25 @@ package final class EngineState: @unchecked Sendable {
     /// Clients that track keys.
     package var trackingClientCount: Int { trackerCount.load(ordering: .relaxed) }
 
+    /// Chooses the events that are published.
+    package func notify(of classes: EventClasses) {
+        lock.lock()
+        defer { lock.unlock() }
+        settings.notifications.store(classes.rawValue, ordering: .relaxed)
+        updateSinks()
+    }
+
     private func updateSinks() {
         var sinks: EffectSinks = []
         if watchCount > 0 { sinks.insert(.watching) }
         if waiterCount > 0 { sinks.insert(.waiting) }
         if trackingClientCount > 0 { sinks.insert(.tracking) }
+        let classes = EventClasses(rawValue: settings.notifications.load(ordering: .relaxed))
+        if !classes.isDisjoint(with: [.toKeyspace, .toKeyEvent]) {
+            sinks.insert(.notifying)
+            if classes.contains(.new) { sinks.insert(.creation) }
+            if classes.contains(.miss) { sinks.insert(.misses) }
+        }
         unsafe martlet_store_release_32(sinksWord, sinks.rawValue)
     }
 

@@ -24,6 +24,8 @@ package struct Call: ~Copyable {
     package internal(set) var isNested = false
     /// Messages that came amid a transaction and go behind its reply.
     var pushes = ByteBuffer()
+    /// The channel of a keyspace event while it is published.
+    var eventChannel = ByteBuffer()
     /// Empty transactions for MULTI.
     var transactions = TransactionPool()
     /// Keys written that somebody waits for.

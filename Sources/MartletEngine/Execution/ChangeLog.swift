@@ -1,7 +1,7 @@
 //  The one door for writes: effects in, sinks out, in a fixed order, while the shards are held.
 //
-//  Sinks today: watched keys, clients' caches, and clients that wait for keys. The append-only log, the
-//  replication backlog and notifications take their places between the first two, each with its bit
+//  Sinks today: watched keys, notifications, clients' caches, and clients that wait for keys. The
+//  append-only log and the replication backlog take their places behind the first, each with its bit
 //  in `EffectSinks`.
 
 import MartletBase
@@ -30,12 +30,15 @@ enum ChangeLog {
         if !call.keyspace.sinks.isEmpty {
             for record in unsafe effects.pointee.records {
                 let key = unsafe effects.pointee.key(record)
-                if !record.event.isOfGroups {
+                if record.event.isChange && !record.event.isOfGroups {
                     touchWatchers(
                         key, record.database, byExpiry: record.event == .expired, call.keyspace)
                 }
-                call.invalidateCopies(of: key, byExpiry: record.event.isExpiry)
-                call.noteWritten(key, record.database)
+                call.notify(record.event, key.bytes, record.database)
+                if record.event.isChange {
+                    call.invalidateCopies(of: key, byExpiry: record.event.isExpiry)
+                    call.noteWritten(key, record.database)
+                }
             }
             if effect.count > 0 && effect.keyIndex > 0 {
                 let bytes = call.arguments[Int(effect.keyIndex)]
@@ -43,6 +46,7 @@ enum ChangeLog {
                 if !effect.event.isOfGroups {
                     touchWatchers(key, call.keyspace.database, byExpiry: false, call.keyspace)
                 }
+                call.notify(effect.event, bytes, call.keyspace.database)
                 call.invalidateCopies(of: key, byExpiry: false)
                 call.noteWritten(key, call.keyspace.database)
             }

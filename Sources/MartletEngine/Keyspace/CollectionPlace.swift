@@ -18,6 +18,7 @@ struct CollectionPlace {
     private let access: UInt32
     private let epoch: UInt8
     private let nowMilliseconds: Int64
+    private let births: Births
 
     init(
         _ key: Key, _ kind: ValueKind, at slot: Slot?,
@@ -31,6 +32,7 @@ struct CollectionPlace {
         access = keyspace.accessClock
         nowMilliseconds = keyspace.nowMilliseconds
         self.epoch = epoch
+        births = keyspace.births
     }
 
     /// The key's entry, nil while there is none; good until it is resized, replaced or removed.
@@ -57,6 +59,7 @@ struct CollectionPlace {
         slot = unsafe partition.pointee.createPacked(
             key, kind: kind, bytes: bytes, access: access, epoch: epoch, fill: fill)
         if slot == nil { throw .outOfMemory }
+        births.note(key)
     }
 
     /// Makes the packed value longer or shorter; what both sizes have is kept.
@@ -89,7 +92,10 @@ struct CollectionPlace {
             throw .outOfMemory
         }
         made.header.bits |= flags
-        if slot == nil { find() }
+        if slot == nil {
+            find()
+            births.note(key)
+        }
     }
 
     /// Gives the key another packed value of `bytes`, which `fill` writes while the old one still
@@ -180,7 +186,7 @@ extension KeyAccess {
     func readPlace(_ key: Key, _ kind: ValueKind) throws(CommandError) -> CollectionPlace {
         let place = try place(key, kind)
         if place.entry == nil {
-            unsafe counters.pointee.misses &+= 1
+            noteMiss(key)
         } else {
             unsafe counters.pointee.hits &+= 1
         }

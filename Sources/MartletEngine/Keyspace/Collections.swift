@@ -428,5 +428,6 @@ extension KeyAccess {
         }
         guard let made else { throw .outOfMemory }
         made.header.bits |= entry.header.bits & EntryHeader.collectionBits
+        if slot == nil { births.note(key) }
     }
 }

@@ -5,88 +5,6 @@
 
 import MartletBase
 
-/// The keyspace events that Redis emits, by the classes of notify-keyspace-events.
-package enum KeyEvent: UInt8 {
-    case none
-    case set
-    case append
-    case setrange
-    case incrby
-    case incrbyfloat
-    case setbit
-    case del
-    case expire
-    case persist
-    case renameFrom
-    case renameTo
-    case copyTo
-    case moveFrom
-    case moveTo
-    case expired
-    case evicted
-    case lpush
-    case rpush
-    case lpop
-    case rpop
-    case linsert
-    case lset
-    case lrem
-    case ltrim
-    case sortstore
-    case zadd
-    case zincr
-    case zrem
-    case zremrangebyscore
-    case zremrangebyrank
-    case zremrangebylex
-    case zpopmin
-    case zpopmax
-    case zrangestore
-    case zunionstore
-    case zinterstore
-    case zdiffstore
-    case geosearchstore
-    case georadiusstore
-    case hset
-    case hincrby
-    case hincrbyfloat
-    case hdel
-    case hexpire
-    case hpersist
-    case hexpired
-    case sadd
-    case pfadd
-    case srem
-    case spop
-    case sunionstore
-    case sinterstore
-    case sdiffstore
-    case xadd
-    case xdel
-    case xtrim
-    case xsetid
-    case xgroupCreate
-    case xgroupSetID
-    case xgroupDestroy
-    case xgroupCreateConsumer
-    case xgroupDelConsumer
-    /// What a group has handed out, and to whom. Redis has no event for it.
-    case groupChange
-
-    /// Nobody did it: time passed.
-    var isExpiry: Bool { self == .expired || self == .hexpired }
-
-    /// What a group has read is no part of a stream's value: WATCH does not look at it.
-    var isOfGroups: Bool {
-        switch self {
-        case .xgroupCreate, .xgroupSetID, .xgroupDestroy, .xgroupCreateConsumer,
-            .xgroupDelConsumer, .groupChange:
-            true
-        default: false
-        }
-    }
-}
-
 /// What one command changed.
 ///
 /// - Invariant: `count == 0` means that nothing happened, unless `isRecorded`.
@@ -130,6 +48,12 @@ struct EffectSinks: OptionSet {
     static let waiting = EffectSinks(rawValue: 2)
     /// Some connection keeps copies of keys: CLIENT TRACKING.
     static let tracking = EffectSinks(rawValue: 4)
+    /// Some class of events is published: see `EventClasses`.
+    static let notifying = EffectSinks(rawValue: 8)
+    /// Among them those of keys that begin to exist.
+    static let creation = EffectSinks(rawValue: 16)
+    /// Among them those of keys that a command looked for and did not find.
+    static let misses = EffectSinks(rawValue: 32)
 }
 
 /// The effects of the running command or transaction beyond the one it returns.

@@ -14,6 +14,21 @@ struct KeyCounters {
     var misses: UInt64 = 0
 }
 
+/// Where a key that begins to exist is noted, if somebody wants to know.
+@safe
+struct Births {
+    let effects: UnsafeMutablePointer<EffectBuffer>
+    let database: Int
+    let sinks: EffectSinks
+
+    @inline(__always)
+    func note(_ key: Key) {
+        if sinks.contains(.creation) {
+            unsafe effects.pointee.append(.created, key, database: database, sinks: sinks, count: 0)
+        }
+    }
+}
+
 /// The keys of one database while the shards of a command are held.
 @safe
 package struct KeyAccess {
@@ -149,7 +164,7 @@ package struct KeyAccess {
     @inline(__always)
     package func read(_ key: Key) -> Entry? {
         guard let found = unsafe slot(key, database) else {
-            unsafe counters.pointee.misses &+= 1
+            noteMiss(key)
             return nil
         }
         unsafe counters.pointee.hits &+= 1
@@ -159,11 +174,11 @@ package struct KeyAccess {
     }
 
     /// The entry of a key to look at without counting as a use of it: EXISTS, TYPE, TTL. Counts a hit
-    /// or a miss.
-    package func readQuietly(_ key: Key) -> Entry? {
+    /// or a miss, of which OBJECT does not tell the listeners.
+    package func readQuietly(_ key: Key, announcesMiss: Bool = true) -> Entry? {
         let entry = find(key)
         if entry == nil {
-            unsafe counters.pointee.misses &+= 1
+            noteMiss(key, isAnnounced: announcesMiss)
         } else {
             unsafe counters.pointee.hits &+= 1
         }
@@ -182,6 +197,18 @@ package struct KeyAccess {
         guard let found = unsafe slot(key, other) else { return nil }
         return unsafe found.slot.entry
     }
+
+    /// Counts a key that a command looked for in vain.
+    func noteMiss(_ key: Key, isAnnounced: Bool = true) {
+        unsafe counters.pointee.misses &+= 1
+        if sinks.contains(.misses) && isAnnounced {
+            unsafe effects.pointee.append(.missed, key, database: database, sinks: sinks, count: 0)
+        }
+    }
+
+    /// Where keys are noted that begin to exist.
+    @inline(__always)
+    var births: Births { unsafe Births(effects: effects, database: database, sinks: sinks) }
 
     /// Leaves the access clock in an entry, unless the connection wants no trace.
     @inline(__always)
@@ -239,6 +266,7 @@ package struct KeyAccess {
             key, value, at: slot, expiry: expiry, access: accessClock, epoch: shard.pointee.epoch,
             nowMilliseconds: now, asText: asText)
         if entry == nil { throw .outOfMemory }
+        if slot == nil { births.note(key) }
     }
 
     /// Sets a key to bytes that were computed: OBJECT ENCODING says `raw`, whatever they spell.
@@ -267,6 +295,7 @@ package struct KeyAccess {
             key, value, at: slot, expiry: expiry, access: accessClock, epoch: shard.pointee.epoch,
             nowMilliseconds: nowMilliseconds)
         if entry == nil { throw .outOfMemory }
+        if slot == nil { births.note(key) }
     }
 
     /// Adds to the integer a string holds, in place where it is stored as one; a missing key counts as
@@ -383,6 +412,10 @@ package struct KeyAccess {
         let wasModified = entry.header.isModified
         var target = self
         target.database = other
+        // What is there gives way to the other key, which begins to exist in its place.
+        if sinks.contains(.creation), target.find(destination) != nil {
+            target.births.note(destination)
+        }
         switch entry.encoding {
         case .packed, .structure:
             unsafe try target.takeOver(
@@ -417,6 +450,7 @@ package struct KeyAccess {
         let entry = unsafe partition.pointee.adopt(
             string, for: key, at: slot, expiry: expiry, access: accessClock,
             epoch: shard.pointee.epoch, nowMilliseconds: nowMilliseconds)
+        if slot == nil && entry != nil { births.note(key) }
         return entry != nil
     }
 

@@ -526,7 +526,9 @@ extension KeyAccess {
         _ key: Key, _ new: consuming NewSet, limits: SetLimits
     ) throws(CommandError) {
         if new.lacksMemory { throw .outOfMemory }
-        _ = remove(key)
+        var target = self
+        // Another value is no other key.
+        if remove(key) { target.sinks.remove(.creation) }
         var outline = MemberOutline()
         new.forEachMember { outline.include($0) }
         let isOfIntegers = outline.width != nil && outline.count <= limits.integersMax
@@ -534,7 +536,7 @@ extension KeyAccess {
             isOfIntegers
             || outline.count <= limits.packed.entriesMax
                 && outline.longest <= limits.packed.elementBytesMax
-        var place = try place(key, .set)
+        var place = try target.place(key, .set)
         var value = SetValue(place)
         if isSmall {
             try value.expect(outline, limits: limits)

@@ -23,6 +23,7 @@ package struct SortedSetValue {
     private let access: UInt32
     private let epoch: UInt8
     private let nowMilliseconds: Int64
+    private let births: Births
 
     fileprivate init(
         _ key: Key, at slot: Slot?, in partition: UnsafeMutablePointer<Partition>,
@@ -34,6 +35,7 @@ package struct SortedSetValue {
         unsafe hashKey = keyspace.keyspace.pointee.hashKey
         access = keyspace.accessClock
         nowMilliseconds = keyspace.nowMilliseconds
+        births = keyspace.births
         self.epoch = epoch
     }
 
@@ -273,6 +275,7 @@ package struct SortedSetValue {
             set.append(member, score.isZero ? 0 : score, at: PackedSortedSet.headerBytes)
         }
         if slot == nil { throw .outOfMemory }
+        births.note(key)
     }
 
     private mutating func find() {
@@ -303,7 +306,10 @@ package struct SortedSetValue {
             throw .outOfMemory
         }
         made.header.bits |= flags
-        if slot == nil { find() }
+        if slot == nil {
+            find()
+            births.note(key)
+        }
     }
 
     /// Removes a member; false when it was not there. The last one takes the key with it.
@@ -445,6 +451,7 @@ extension KeyAccess {
             if isBeyond { made?.header.bits |= EntryHeader.isModifiedBit }
         }
         if made == nil { throw .outOfMemory }
+        if slot == nil { births.note(key) }
     }
 }
 
@@ -460,7 +467,7 @@ extension KeyAccess {
     package func readSortedSet(_ key: Key) throws(CommandError) -> SortedSetValue {
         let set = try sortedSet(key)
         if set.isEmpty {
-            unsafe counters.pointee.misses &+= 1
+            noteMiss(key)
         } else {
             unsafe counters.pointee.hits &+= 1
         }

@@ -48,6 +48,10 @@ extension ServerContext {
         configuration.onChange(of: "tracking-table-max-keys") { _, after in
             context.state.tracking.keysMax.store(after.trackedKeysMax, ordering: .relaxed)
         }
+        notify(of: initial.keyspaceEvents)
+        configuration.onChange(of: "notify-keyspace-events") { _, after in
+            context.notify(of: after.keyspaceEvents)
+        }
         configuration.onChange(of: "requirepass") { _, after in context.setPassword(after) }
         configuration.onChange(of: "timeout") { _, after in
             for loop in context.loops {
@@ -126,6 +130,10 @@ extension ServerContext {
         commandLogs.largeRequests.setCountMax(settings.largeRequestEntriesMax)
         commandLogs.largeReplies.setCountMax(settings.largeReplyEntriesMax)
         changed()
+    }
+
+    private func notify(of events: KeyspaceEvents) {
+        state.notify(of: EventClasses(rawValue: UInt32(truncatingIfNeeded: events.rawValue)))
     }
 
     private func setPassword(_ settings: Settings) {

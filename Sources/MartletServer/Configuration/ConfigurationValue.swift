@@ -3,6 +3,7 @@
 //  Error texts are those of Redis 7, which clients and test suites match.
 
 import MartletBase
+import MartletEngine
 
 /// The value of one directive. Which case it is follows from the directive's kind.
 package enum ConfigurationValue: Equatable, Sendable {
@@ -50,8 +51,8 @@ package struct KeyspaceEvents: OptionSet, Equatable, Sendable {
 
     package init(rawValue: Int) { self.rawValue = rawValue }
 
-    // The bits are numbered as the letters below stand.
-    package static let letters = "Ag$lshzxeKEtmdn"
+    // The bits are those of `EventClasses`, whose letters they follow.
+    package static let letters = EventClasses.letters
 
     package static let all = KeyspaceEvents(letters: "g$lshzxetd")
 
@@ -69,11 +70,11 @@ package struct KeyspaceEvents: OptionSet, Equatable, Sendable {
     }
 
     /// The letters in the order in which CONFIG GET of Redis shows them: `A` for all classes it
-    /// stands for. Redis forgets `n` beside `A`; here it is shown, so that it survives a REWRITE.
+    /// stands for. Redis forgets `n`, `o` and `c` beside `A`; here they are shown, so that they survive a REWRITE.
     var text: String {
         let isAll = isSuperset(of: .all)
         var text = isAll ? "A" : ""
-        for letter in (isAll ? "" : "g$lshzxetd") + "nKEm" where contains(letter: letter) {
+        for letter in (isAll ? "" : "g$lshzxetd") + "nocKEm" where contains(letter: letter) {
             text.append(letter)
         }
         return text
@@ -169,7 +170,7 @@ extension Directive {
             let letters = plain(first)
             for letter in letters where !KeyspaceEvents.letters.contains(letter) {
                 throw ValueError(
-                    text: "Invalid event class character. Use '\(KeyspaceEvents.letters)'.")
+                    text: "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
             }
             var events = KeyspaceEvents(letters: letters)
             if events.contains(letter: "A") {

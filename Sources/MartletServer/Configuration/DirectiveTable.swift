@@ -221,8 +221,7 @@ private let latency: [Directive] = [
         "busy-reply-threshold", alias: "lua-time-limit", kind: longCount, initial: .integer(5000),
         standing: .awaiting("scripts")),
     .init(
-        "notify-keyspace-events", kind: .keyspaceEvents, initial: .keyspaceEvents([]),
-        standing: .awaiting("keyspace notifications")),
+        "notify-keyspace-events", kind: .keyspaceEvents, initial: .keyspaceEvents([])),
 ]
 
 private let protectedAction = Directive.Kind.choice(["no", "yes", "local"])

@@ -68,6 +68,7 @@ package struct Settings: Sendable, Equatable {
     package let bulkBytesMax: Int
     package let queryBufferBytesMax: Int
     package let outputBufferLimits: OutputBufferLimits
+    package let keyspaceEvents: KeyspaceEvents
     package let memoryBytesMax: Int
     package let clientMemory: MemoryShare
     package let activeExpireEffort: Int
@@ -154,6 +155,7 @@ package struct Settings: Sendable, Equatable {
         bulkBytesMax = values.integer("proto-max-bulk-len")
         queryBufferBytesMax = values.integer("client-query-buffer-limit")
         outputBufferLimits = values.outputBufferLimits("client-output-buffer-limit")
+        keyspaceEvents = values.keyspaceEvents("notify-keyspace-events")
         memoryBytesMax = values.integer("maxmemory")
         clientMemory = values.share("maxmemory-clients")
         activeExpireEffort = values.integer("active-expire-effort")
@@ -251,6 +253,13 @@ private struct Values {
             preconditionFailure("\(name) is no list of percentiles")
         }
         return numbers
+    }
+
+    func keyspaceEvents(_ name: String) -> KeyspaceEvents {
+        guard case .keyspaceEvents(let events) = value(name) else {
+            preconditionFailure("\(name) is a set of event classes")
+        }
+        return events
     }
 
     func outputBufferLimits(_ name: String) -> OutputBufferLimits {

@@ -40,7 +40,8 @@ extension CommandGroup {
 /// The entry that an OBJECT subcommand asks for; a missing key is answered with null.
 private func subject(_ call: inout Call) throws(CommandError) -> Entry? {
     call.arguments.position = 2
-    let entry = call.keyspace.readQuietly(try call.arguments.key())
+    let entry = call.keyspace.readQuietly(
+        try call.arguments.key(), announcesMiss: false)
     if entry == nil { call.reply.null() }
     return entry
 }

@@ -240,7 +240,8 @@ private func store(
         }
     }
 
-    _ = call.keyspace.remove(destination)
+    // Another value is no other key.
+    if call.keyspace.remove(destination) { call.keyspace.sinks.remove(.creation) }
     do throws(CommandError) {
         var list = try call.keyspace.list(destination)
         list.willGrow(by: ends.count, bytes: values.count, call.listLimit)

@@ -101,13 +101,19 @@ private func smove(_ call: inout Call) throws(CommandError) -> Effect {
     }
 
     let isKnown = destination.contains(member)
+    let sinks = call.keyspace.sinks
+    // Told below, behind what happened to the source.
+    let isBorn = call.keyspace.find(destinationKey) == nil
+    call.keyspace.sinks.remove(.creation)
     if !isKnown { try add(member, to: destinationKey, &call) }
+    call.keyspace.sinks = sinks
     // Anew: the destination may have been made in the same shard.
     source = try call.keyspace.set(sourceKey)
     _ = source.remove(member)
     call.reply.integer(1)
     call.keyspace.record(.srem, sourceKey)
     if source.isEmpty { call.keyspace.record(.del, sourceKey, count: 0) }
+    if isBorn { call.keyspace.births.note(destinationKey) }
     if !isKnown { call.keyspace.record(.sadd, destinationKey) }
     return .recorded
 }

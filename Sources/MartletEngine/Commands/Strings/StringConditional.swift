@@ -97,11 +97,12 @@ private func setManyWithExpiry(_ call: inout Call) throws(CommandError) -> Effec
         let key = try call.arguments.key()
         let value = try call.arguments.next()
         if case .at(let deadline) = options.expiry, deadline <= call.keyspace.nowMilliseconds {
-            if call.keyspace.remove(key) { call.keyspace.record(.del, key) }
+            call.keyspace.noteSetAndExpired(key)
             continue
         }
         try call.keyspace.setString(key, value, expiry: options.expiry)
         call.keyspace.record(.set, key)
+        if case .at = options.expiry { call.keyspace.record(.expire, key, count: 0) }
     }
     call.reply.integer(1)
     return .recorded

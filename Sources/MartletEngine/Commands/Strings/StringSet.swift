@@ -195,7 +195,7 @@ private func setWithOptions(
     _ call: inout Call, _ key: Key, _ value: ByteView
 ) throws(CommandError) -> Effect {
     let options = try SetOptions(reading: &call)
-    let old = call.keyspace.find(key)
+    let old = options.repliesOld ? call.keyspace.readQuietly(key) : call.keyspace.find(key)
     let admits = try options.admits(old, &call.keyspace)
     // The old value is replied before it is overwritten; an error must come before any reply.
     if options.repliesOld {
@@ -219,18 +219,30 @@ private func setWithOptions(
     }
 }
 
-/// Sets a key, or deletes it when its deadline has passed already.
+/// Sets a key. When its deadline has passed already it is gone at once; Redis keeps and hides it until
+/// somebody looks, and tells of the same events.
 private func store(
     _ call: inout Call, _ key: Key, _ value: ByteView, _ expiry: ExpiryChange
 ) throws(CommandError) -> Effect {
     if case .at(let deadline) = expiry, deadline <= call.keyspace.nowMilliseconds {
-        return call.keyspace.remove(key) ? .changed(.del) : .none
+        call.keyspace.noteSetAndExpired(key)
+        return .recorded
     }
     try call.keyspace.setString(key, value, expiry: expiry)
     guard case .at = expiry else { return .changed(.set) }
     call.keyspace.record(.set, key)
     call.keyspace.record(.expire, key, count: 0)
     return .recorded
+}
+
+extension KeyAccess {
+    /// Removes a key that was set with a deadline in the past, and records its short life.
+    func noteSetAndExpired(_ key: Key) {
+        if !remove(key) { births.note(key) }
+        record(.set, key)
+        record(.expire, key, count: 0)
+        record(.expired, key, count: 0)
+    }
 }
 
 private func setIfMissing(_ call: inout Call) throws(CommandError) -> Effect {

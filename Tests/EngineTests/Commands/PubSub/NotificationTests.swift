@@ -104,7 +104,7 @@ import Testing
         client.run("RPUSH", "a", "x")
         #expect(
             events() == [
-                "__keyevent@0__:rpush a", "__keyevent@0__:lpop a", "__keyevent@0__:lpush b",
+                "__keyevent@0__:rpush a", "__keyevent@0__:lpush b", "__keyevent@0__:lpop a",
                 "__keyevent@0__:del a",
             ])
     }

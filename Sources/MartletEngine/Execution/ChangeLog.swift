@@ -30,7 +30,7 @@ enum ChangeLog {
         if !call.keyspace.sinks.isEmpty {
             for record in unsafe effects.pointee.records {
                 let key = unsafe effects.pointee.key(record)
-                if record.event.isChange && !record.event.isOfGroups {
+                if record.event.isChange && !record.event.isUnwatched {
                     touchWatchers(
                         key, record.database, byExpiry: record.event == .expired, call.keyspace)
                 }
@@ -43,7 +43,7 @@ enum ChangeLog {
             if effect.count > 0 && effect.keyIndex > 0 {
                 let bytes = call.arguments[Int(effect.keyIndex)]
                 let key = unsafe call.keyspace.keyspace.pointee.key(bytes)
-                if !effect.event.isOfGroups {
+                if !effect.event.isUnwatched {
                     touchWatchers(key, call.keyspace.database, byExpiry: false, call.keyspace)
                 }
                 call.notify(effect.event, bytes, call.keyspace.database)

@@ -179,11 +179,12 @@ package enum KeyEvent: UInt8 {
     /// Nobody did it: time passed.
     var isExpiry: Bool { self == .expired || self == .hexpired }
 
-    /// What a group has read is no part of a stream's value: WATCH does not look at it.
-    var isOfGroups: Bool {
+    /// What a group has read is no part of a stream's value, and neither is what its next ID follows
+    /// upon: WATCH does not look at it.
+    var isUnwatched: Bool {
         switch self {
         case .xgroupCreate, .xgroupSetID, .xgroupDestroy, .xgroupCreateConsumer,
-            .xgroupDelConsumer, .groupChange:
+            .xgroupDelConsumer, .groupChange, .xsetid:
             true
         default: false
         }

@@ -378,7 +378,7 @@ struct Stream: ~Copyable {
         precondition(entry.id > lastID, "IDs ascend")
         let sizes = entry.sizes
         if sizes.text > Self.textBytesMax { return .tooLarge }
-        guard let block = tail, block.admits(entry.id, textBytes: sizes.text, limits) else {
+        guard let block = tail, block.admits(textBytes: sizes.text, limits) else {
             return appendToNewBlock(entry, limits)
         }
         let sharesNames = block.sharesNames(entry)

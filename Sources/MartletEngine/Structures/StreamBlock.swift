@@ -18,7 +18,7 @@
 //        61  is solo      1  holds one entry that is too long to share
 //        64  field names, free, entries, free
 //
-//         entry:   (milliseconds - base) << 1 | has names of its own
+//         entry:   (milliseconds - base) << 1 | has names of its own, 65 bits
 //                  sequence, less the base's while the milliseconds are the base's
 //                  [number of fields]          only with names of its own
 //                  value …                     or name, value …
@@ -363,10 +363,10 @@ struct StreamBlock {
 
     /// Whether Redis would put an entry, whose names and values have `textBytes`, here as well.
     @inline(__always)
-    func admits(_ id: StreamID, textBytes: Int, _ limits: StreamNodeLimits) -> Bool {
+    func admits(textBytes: Int, _ limits: StreamNodeLimits) -> Bool {
         listpackBytes &+ textBytes < limits.bytesMax
             && count &+ removed < min(limits.entriesMax, Self.entriesMax)
-            && id.milliseconds &- word(0) < 1 << 63 && !isSolo
+            && !isSolo
     }
 
     /// Whether an entry has the names of the block.
@@ -390,7 +390,8 @@ struct StreamBlock {
     func bytes(of entry: NewStreamEntry, sharesNames: Bool) -> Int {
         let later = entry.id.milliseconds &- word(0)
         let number = later == 0 ? entry.id.sequence &- word(8) : entry.id.sequence
-        var bytes = Self.numberBytes(later << 1) + Self.numberBytes(number)
+        var bytes = later < 64 ? 1 : 1 + Self.numberBytes(later >> 6)
+        bytes += Self.numberBytes(number)
         bytes += entry.recordBytes(names: false)
         if sharesNames { return bytes }
         bytes += NewRecord(.integer(Int64(entry.fieldCount))).bodyBytes
@@ -411,7 +412,11 @@ struct StreamBlock {
         let later = entry.id.milliseconds &- word(0)
         let number = later == 0 ? entry.id.sequence &- word(8) : entry.id.sequence
         var at = start
-        writeNumber(later << 1 | (sharesNames ? 0 : 1), &at)
+        let first = UInt8(truncatingIfNeeded: later & 63) << 1 | (sharesNames ? 0 : 1)
+        unsafe address.storeBytes(
+            of: later < 64 ? first : first | 0x80, toByteOffset: at, as: UInt8.self)
+        at &+= 1
+        if later >= 64 { writeNumber(later >> 6, &at) }
         writeNumber(number, &at)
         // Flags, and numbers as differences; the number of elements at the end.
         var listpack = 2 &+ NewRecord(.integer(Int64(truncatingIfNeeded: later))).bytes
@@ -485,14 +490,16 @@ struct StreamBlock {
     private func entry(_ offset: Int) -> StreamEntry {
         assert(offset >= start && offset < end)
         var at = offset
-        let head = readNumber(&at)
+        let first = unsafe address.load(fromByteOffset: at, as: UInt8.self)
+        at &+= 1
+        var later = UInt64(first & 0x7F) >> 1
+        if first >= 0x80 { later |= readNumber(&at) << 6 }
         let number = readNumber(&at)
-        let later = head >> 1
         let id =
             later == 0
             ? StreamID(word(0), word(8) &+ number) : StreamID(word(0) &+ later, number)
         let records = records
-        if head & 1 == 0 {
+        if first & 1 == 0 {
             return StreamEntry(
                 id: id, fieldCount: fieldCount, records: records, names: Self.headerBytes,
                 values: at)

@@ -247,6 +247,20 @@ struct StreamTests {
         }
     }
 
+    @Test func `IDs may leap as far as there are any`() {
+        var stream = Stream()
+        let ids = [
+            StreamID(0, 1), StreamID(63, 0), StreamID(64, 5), StreamID(127, 1), StreamID(128, .max),
+            StreamID(8191, 0), StreamID(8192, 0), StreamID(1 << 62, 9), StreamID(1 << 63, 0),
+            StreamID(.max, 0), .max,
+        ]
+        for id in ids { append(&stream, Plain(id, [[102], [118]])) }
+        stream.checkInvariants()
+        #expect(stream.blockCount == 1)
+        #expect(contents(stream).map(\.id) == ids)
+        #expect(contents(stream, reversed: true).map(\.id) == ids.reversed())
+    }
+
     @Test func `blocks end where a node of Redis would`() {
         var stream = Stream()
         let value = Array("0123456789abcdef".utf8)

@@ -187,6 +187,8 @@ AVOIDED = [
             lambda command, in_multi: name(command) == b"ZRANGESTORE" and has_negative_offset(command)),
     Avoided("valkey9", "Valkey takes two options of a kind for fields' deadlines, and more than 46 bits of time.",
             lambda command, in_multi: is_loose_field_deadline(command)),
+    Avoided("valkey9", "Valkey takes - and + for an id of XGROUP, the first or last there can be.",
+            lambda command, in_multi: name(command) == b"XGROUP" and command[4:5] in ([b"-"], [b"+"])),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "
             "refuse that command and go on.",
             lambda command, in_multi: in_multi and name(command) in (b"MULTI", b"WATCH")),
@@ -451,17 +453,57 @@ def info_of_stream(command: Command, ours: Reply, theirs: Reply) -> bool:
     return untimed(command, ours, newer) == untimed(command, theirs, newer)
 
 
+NEWER_INFO = (*UNLIKE, b"radix-tree-keys")
+
+
 @difference("How many entries wait for a group is counted", *ALL,
             why="Redis works `lag` out of counters: it is nil, or wrong, once entries between were deleted, the group "
-                "was set elsewhere, or ENTRIESREAD said so. Martlet counts the entries behind the group's last one.")
+                "was set elsewhere, or ENTRIESREAD said so. Martlet counts the entries behind the group's last one. "
+                "XINFO STREAM knows of producers and of entries given back, and of no radix tree.")
 def counted_lag(command: Command, ours: Reply, theirs: Reply) -> bool:
     return is_info(command, b"GROUPS", b"STREAM") and (
-        untimed(command, ours, (b"lag", b"nacked-count")) == untimed(command, theirs, (b"lag", b"nacked-count")))
+        untimed(command, ours, NEWER_INFO) == untimed(command, theirs, NEWER_INFO))
 
 
-@difference("XINFO knows when a consumer last got something", "redis7",
-            why="`inactive` and `active-time` came with 7.2.")
+def busy(info: object) -> object:
+    """XINFO's reply as `untimed` makes it, without consumers that hold nothing and how many there are."""
+    if not isinstance(info, list):
+        return info
+    names = info[::2]
+    if names and isinstance(names[0], Reply) and names[0].value == b"name" and len(info) % 2 == 0:
+        fields = {name.value: value for name, value in zip(names, info[1::2])}
+        fields.pop(b"consumers" if isinstance(fields.get(b"consumers"), Reply) else b"", None)
+        held = fields.get(b"pending", fields.get(b"pel-count"))
+        if held in (Reply(":", 0), []) and b"last-delivered-id" not in fields:
+            return None
+        return {name: busy(value) for name, value in fields.items()}
+    return [part for part in map(busy, info) if part is not None]
+
+
+@difference("XINFO knows all consumers, and when each last got something", "redis7",
+            why="`inactive` and `active-time` came with 7.2, and 7.0 makes a consumer only when it gets something. "
+                "It also counts what was read on from where ENTRIESREAD set it.")
 def activity_of_consumers(command: Command, ours: Reply, theirs: Reply) -> bool:
-    newer = (b"lag", b"nacked-count", b"inactive", b"active-time")
-    return is_info(command, b"CONSUMERS", b"STREAM") and (
+    newer = (*NEWER_INFO, b"inactive", b"active-time", b"entries-read")
+    return is_info(command, b"CONSUMERS", b"STREAM", b"GROUPS") and (
+        busy(untimed(command, ours, newer)) == busy(untimed(command, theirs, newer)))
+
+
+@difference("A consumer is made whenever it asks", "redis7",
+            why="As in `activity_of_consumers`: whether a later CREATECONSUMER finds it differs.")
+def made_consumers(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return [word.upper() for word in command[:2]] == [b"XGROUP", b"CREATECONSUMER"] and ours.kind == theirs.kind == ":"
+
+
+@difference("A group has read no more entries than were added", "valkey9",
+            why="8.2 takes what ENTRIESREAD says for no more than that, and Martlet does.")
+def bounded_reads(command: Command, ours: Reply, theirs: Reply) -> bool:
+    newer = (*NEWER_INFO, b"entries-read")
+    return is_info(command, b"GROUPS", b"STREAM") and (
         untimed(command, ours, newer) == untimed(command, theirs, newer))
+
+
+@difference("How XREADGROUP names what is wrong with its streams", "redis7",
+            why="7.0 says XREAD and `$` whatever was called, and knows no `+`.")
+def unbalanced_streams(command: Command, ours: Reply, theirs: Reply) -> bool:
+    return ours.is_error and theirs.is_error and ours.value.startswith((b"ERR Unbalanced", b"ERR The + ID"))

@@ -18,8 +18,8 @@ package final class Waiter: Wait, @unchecked Sendable {
 
     init(
         _ record: ClientRecord, database: Int, keys: [KeyCopy], destination: KeyCopy?,
-        wanted: ValueKind, looksItself: Bool, isRESP3: Bool, isSilent: Bool,
-        deadlineNanoseconds: Int64?, service: AnyObject
+        wanted: ValueKind, looksItself: Bool, looksEveryNanoseconds: Int64?, isRESP3: Bool,
+        isSilent: Bool, deadlineNanoseconds: Int64?, service: AnyObject
     ) {
         self.record = record
         self.isRESP3 = isRESP3
@@ -27,7 +27,8 @@ package final class Waiter: Wait, @unchecked Sendable {
         self.service = service
         super.init(
             database: database, keys: keys, destination: destination, wanted: wanted,
-            looksItself: looksItself, deadlineNanoseconds: deadlineNanoseconds)
+            looksItself: looksItself, looksEveryNanoseconds: looksEveryNanoseconds,
+            deadlineNanoseconds: deadlineNanoseconds)
     }
 
     /// A wait like one that has ended, which goes on.

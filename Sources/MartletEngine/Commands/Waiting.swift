@@ -59,12 +59,13 @@ extension Call {
     ///   - null: the reply inside of MULTI.
     ///   - isReady: whether a key has something for the client, be it missing or of any type; nil
     ///     when any value of the wanted type has.
+    ///   - looksEvery: after how many milliseconds that is asked again though nothing was written.
     ///   - service: run for such a key; replies and records its effects.
     /// - Returns: the handler's effect: none yet.
     mutating func wait(
         for keys: [Key], destination: Key? = nil, wanted: ValueKind, milliseconds: Int64,
         null: (inout ReplyWriter) -> Void = { $0.nullArray() },
-        isReady: WaiterService.Test? = nil,
+        isReady: WaiterService.Test? = nil, looksEvery: Int64? = nil,
         service: @escaping WaiterService.Body
     ) -> Effect {
         if isNested {
@@ -73,7 +74,7 @@ extension Call {
         }
         standInLine(
             at: keys, destination: destination, wanted: wanted, milliseconds: milliseconds,
-            WaiterService(service, isReady: isReady))
+            looksEvery: looksEvery, WaiterService(service, isReady: isReady))
         return .none
     }
 
@@ -95,7 +96,7 @@ extension Call {
 
     private mutating func standInLine(
         at keys: [Key], destination: Key? = nil, wanted: ValueKind, milliseconds: Int64,
-        _ service: WaiterService
+        looksEvery: Int64? = nil, _ service: WaiterService
     ) {
         let state = unsafe self.state
         let session = unsafe self.session
@@ -106,7 +107,8 @@ extension Call {
         let waiter = unsafe Waiter(
             session.pointee.record, database: keyspace.database, keys: distinct,
             destination: destination.map(KeyCopy.init), wanted: wanted,
-            looksItself: service.isReady != nil, isRESP3: reply.isRESP3,
+            looksItself: service.isReady != nil,
+            looksEveryNanoseconds: looksEvery.map { $0 * 1_000_000 }, isRESP3: reply.isRESP3,
             isSilent: !session.pointee.gate.isDisjoint(with: [.repliesOff, .skipNextReply]),
             deadlineNanoseconds: Self.deadline(milliseconds, state.clock),
             service: service)

@@ -92,6 +92,18 @@ extension Executor {
         return serveLateWaiters()
     }
 
+    /// Looks whether a wait's keys have something for those in line, though nothing was written: time
+    /// has passed. The caller holds no lock.
+    ///
+    /// - Returns: whether some are left because a shard is claimed: to be tried again.
+    package mutating func lookAgain(_ waiter: Waiter) -> Bool {
+        for key in waiter.keys {
+            call.ready.later.append(ReadyKey(database: waiter.database, key: key))
+        }
+        call.hasLateWaiters = true
+        return serveLeftWaiters()
+    }
+
     /// Serves those who needed more than the locks of the request that made their key ready. The
     /// caller holds none.
     ///

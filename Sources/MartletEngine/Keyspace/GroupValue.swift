@@ -163,9 +163,10 @@ package struct GroupValue {
         return stream.change { stream in
             guard let next = unsafe group.pointee.lastDeliveredID.next else { return 0 }
             var given = 0
+            let first = stream.firstID
             stream.walk(from: next, through: .max) { entry in
                 body(entry)
-                unsafe group.pointee.noteRead(entry.id, stream)
+                unsafe group.pointee.noteRead(entry.id, stream, first: first)
                 if isPending {
                     unsafe group.pointee.deliver(
                         entry.id, to: consumer.address, nowMilliseconds: nowMilliseconds)
@@ -173,7 +174,7 @@ package struct GroupValue {
                 given &+= 1
                 return given < limit
             }
-            if given > 0 { consumer.activeMilliseconds = nowMilliseconds }
+            if given > 0 && isPending { consumer.activeMilliseconds = nowMilliseconds }
             return given
         }
     }
@@ -228,13 +229,15 @@ extension ConsumerGroup {
     /// How many were read is counted on while that is certain, else worked out for the first and the
     /// last entry and unknown in between, as in Redis.
     @inline(__always)
-    fileprivate mutating func noteRead(_ id: StreamID, _ stream: borrowing Stream) {
+    fileprivate mutating func noteRead(
+        _ id: StreamID, _ stream: borrowing Stream, first: StreamID
+    ) {
         let before = lastDeliveredID
         lastDeliveredID = id
-        if let read = entriesRead, stream.maxDeletedID == .zero, before != .zero {
+        if let read = entriesRead, before >= first, stream.maxDeletedID < before {
             entriesRead = read &+ 1
         } else {
-            entriesRead = stream.entriesRead(through: id, whenAtLast: before, entriesRead)
+            entriesRead = stream.entriesRead(through: id, after: before, entriesRead, first: first)
         }
     }
 }
@@ -242,9 +245,8 @@ extension ConsumerGroup {
 extension Stream {
     /// How many entries were ever added up to one that is there; nil for unknown.
     fileprivate borrowing func entriesRead(
-        through id: StreamID, whenAtLast before: StreamID, _ read: Int64?
+        through id: StreamID, after before: StreamID, _ read: Int64?, first: StreamID
     ) -> Int64? {
-        let first = firstID
         let mayBeHoles = maxDeletedID != .zero && first <= maxDeletedID
         if let read, before >= first, !(mayBeHoles && before <= maxDeletedID) {
             return read &+ 1
@@ -259,6 +261,9 @@ extension Stream {
 extension StreamValue {
     /// What the next id follows upon; zero for a missing key.
     package var lastID: StreamID { isMissing ? .zero : read { $0.lastID } }
+
+    /// How many entries were ever added. The key exists.
+    package var entriesAdded: Int64 { read { Int64(clamping: $0.entriesAdded) } }
 
     /// Whether there is an entry of this id. The key exists.
     package func contains(_ id: StreamID) -> Bool { read { $0.contains(id) } }

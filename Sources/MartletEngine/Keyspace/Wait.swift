@@ -54,6 +54,8 @@ package class Wait: @unchecked Sendable {
     let wanted: ValueKind
     /// Whether it has something to get is for it to say, even of a key that is missing.
     let looksItself: Bool
+    /// After how long it looks at its keys again though nothing was written; nil for never.
+    package let looksEveryNanoseconds: Int64?
     /// When it is given up, monotonic; nil for never.
     package let deadlineNanoseconds: Int64?
     var reply = ByteBuffer()
@@ -62,13 +64,15 @@ package class Wait: @unchecked Sendable {
 
     init(
         database: Int, keys: [KeyCopy], destination: KeyCopy?, wanted: ValueKind,
-        looksItself: Bool = false, deadlineNanoseconds: Int64?
+        looksItself: Bool = false, looksEveryNanoseconds: Int64? = nil,
+        deadlineNanoseconds: Int64?
     ) {
         self.database = database
         self.keys = keys
         self.destination = destination
         self.wanted = wanted
         self.looksItself = looksItself
+        self.looksEveryNanoseconds = looksEveryNanoseconds
         self.deadlineNanoseconds = deadlineNanoseconds
         ticket = Self.lastTicket.add(1, ordering: .relaxed).newValue
     }

@@ -52,6 +52,13 @@ extension ByteView {
     /// where there is no second part.
     package func parseStreamID(sequence: UInt64) -> StreamID? {
         if count > Self.streamIDBytesMax { return nil }
+        if let id = parseWholeStreamID(sequence: sequence) { return id }
+        // What stands behind a zero byte is nothing to C.
+        return firstIndex(of: 0).flatMap { slice(0, $0).parseWholeStreamID(sequence: sequence) }
+    }
+
+    @inline(__always)
+    private func parseWholeStreamID(sequence: UInt64) -> StreamID? {
         guard let dash = firstIndex(of: UInt8(ascii: "-")) else {
             return parseStreamNumber().map { StreamID($0, sequence) }
         }

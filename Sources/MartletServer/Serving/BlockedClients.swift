@@ -11,6 +11,8 @@ struct BlockedClients: ~Copyable {
     private var clients: [Int64: UnsafeMutablePointer<LoopHandler.Client>] = unsafe [:]
     /// Waits that ended otherwise are left in it for a while.
     private var deadlines = DeadlineHeap<Waiter>()
+    /// When waits look at their keys again though nothing was written.
+    private var looks = DeadlineHeap<Waiter>()
     /// Clients whose wait this loop has ended.
     private var ended: [Int64] = []
     /// Those of them that could not be replied to yet: a shard was claimed.
@@ -21,9 +23,14 @@ struct BlockedClients: ~Copyable {
     /// The waiting client of that id.
     func client(_ id: Int64) -> UnsafeMutablePointer<LoopHandler.Client>? { unsafe clients[id] }
 
-    mutating func add(_ client: UnsafeMutablePointer<LoopHandler.Client>) {
+    mutating func add(
+        _ client: UnsafeMutablePointer<LoopHandler.Client>, _ clock: Clock
+    ) {
         guard let waiter = unsafe client.pointee.session.pointee.waiter else { return }
         unsafe clients[waiter.record.id] = client
+        if let every = waiter.looksEveryNanoseconds {
+            looks.insert(waiter, nanoseconds: clock.monotonicNanoseconds() + every)
+        }
         guard let deadline = waiter.deadlineNanoseconds else { return }
         if unsafe deadlines.count > 2 * clients.count + 64 {
             deadlines.keep { $0.outcome == .waiting }
@@ -48,6 +55,18 @@ struct BlockedClients: ~Copyable {
         postponed.removeAll()
     }
 
+    /// A wait that is to look at its keys again now; it will again, later.
+    mutating func nextLook(nowNanoseconds: Int64) -> Waiter? {
+        while let waiter = looks.removeDue(nowNanoseconds: nowNanoseconds) {
+            guard waiter.outcome == .waiting, let every = waiter.looksEveryNanoseconds else {
+                continue
+            }
+            looks.insert(waiter, nanoseconds: nowNanoseconds + every)
+            return waiter
+        }
+        return nil
+    }
+
     /// A client whose wait is over, by this loop or by its deadline; nil when there is none.
     mutating func nextEnded(nowNanoseconds: Int64) -> Int64? {
         if let id = ended.popLast() { return id }
@@ -57,9 +76,11 @@ struct BlockedClients: ~Copyable {
         return nil
     }
 
-    /// In how many milliseconds the next deadline comes; `Int32.max` for never.
+    /// In how many milliseconds the next deadline or look comes; `Int32.max` for never.
     func millisecondsLeft(nowNanoseconds: Int64) -> Int32 {
-        guard let earliest = deadlines.earliestNanoseconds else { return .max }
+        let earliest = min(
+            deadlines.earliestNanoseconds ?? .max, looks.earliestNanoseconds ?? .max)
+        if earliest == .max { return .max }
         return Int32(clamping: max(0, earliest - nowNanoseconds + 999_999) / 1_000_000)
     }
 }

@@ -148,7 +148,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
             unsafe park(client)
             return Outcome(consumed: served.consumed, next: .pause)
         case .block:
-            unsafe work.pointee.blocked.add(client)
+            unsafe work.pointee.blocked.add(client, self.context.state.clock)
             unsafe client.pointee.connection.setMayIdle(true)
             return Outcome(consumed: served.consumed, next: .pause)
         case .yield:
@@ -287,9 +287,12 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     ///
     /// - Returns: in how many milliseconds the next one times out.
     private func endWaits() -> Int32 {
-        let isLate = unsafe work.pointee.executor.serveLeftWaiters()
+        var isLate = unsafe work.pointee.executor.serveLeftWaiters()
         if unsafe work.pointee.blocked.isEmpty { return isLate ? 1 : .max }
         let now = context.state.clock.monotonicNanoseconds()
+        while let waiter = unsafe work.pointee.blocked.nextLook(nowNanoseconds: now) {
+            isLate = unsafe work.pointee.executor.lookAgain(waiter)
+        }
         unsafe work.pointee.blocked.takeUpPostponed()
         while let id = unsafe work.pointee.blocked.nextEnded(nowNanoseconds: now) { finishWait(id) }
         let left = unsafe work.pointee.blocked.millisecondsLeft(nowNanoseconds: now)
@@ -321,7 +324,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
                 connection.close(afterFlush: true)
                 return
             }
-            unsafe work.pointee.blocked.add(client)
+            unsafe work.pointee.blocked.add(client, context.state.clock)
             if end == .isHeldUp { unsafe work.pointee.blocked.postpone(id) }
             return
         }

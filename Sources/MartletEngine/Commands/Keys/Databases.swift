@@ -35,6 +35,16 @@ private func readFlushMode(_ call: inout Call) throws(CommandError) {
     else { throw .syntax }
 }
 
+extension Call {
+    /// Notes that all keys that somebody waits for may have changed: one may want to know that its key
+    /// is gone.
+    fileprivate mutating func noteAwaited(in databases: [Int]) {
+        for (database, key) in keyspace.awaitedKeys(in: databases) {
+            noteWritten(key.key, database)
+        }
+    }
+}
+
 private func flushAll(_ call: inout Call) throws(CommandError) -> Effect {
     try readFlushMode(&call)
     var removed = 0
@@ -49,6 +59,7 @@ private func flushAll(_ call: inout Call) throws(CommandError) -> Effect {
 private func flushDatabase(_ call: inout Call) throws(CommandError) -> Effect {
     try readFlushMode(&call)
     let removed = call.keyspace.flush(database: call.keyspace.database)
+    call.noteAwaited(in: [call.keyspace.database])
     call.invalidateAllCopies()
     call.reply.ok()
     return .wholeDatabase(count: removed)
@@ -64,9 +75,7 @@ private func swapDatabases(_ call: inout Call) throws(CommandError) -> Effect {
     if first != second {
         call.keyspace.exchange(Int(first), Int(second))
         call.invalidateAllCopies()
-        for (database, key) in call.keyspace.awaitedKeys(in: [Int(first), Int(second)]) {
-            call.noteWritten(key.key, database)
-        }
+        call.noteAwaited(in: [Int(first), Int(second)])
     }
     call.reply.ok()
     return .wholeDatabase(count: 1)

@@ -171,7 +171,7 @@ private func xautoclaim(_ call: inout Call) throws(CommandError) -> Effect {
     var isJustIDs = false
     while !call.arguments.isAtEnd {
         if call.arguments.remaining > 1 && call.arguments.skip("count") {
-            let given = try call.arguments.integer()
+            let given = try call.arguments.integer(.invalid("COUNT must be > 0"))
             // So that ten times as many can be counted; CVE-2022-35951.
             guard given > 0 && given <= Int64.max / 16 else {
                 throw .invalid("COUNT must be > 0")

@@ -86,8 +86,9 @@ private struct GroupRead {
             default: break
             }
         }
-        guard let id = text.parseStreamID(sequence: 0) else { throw .invalidStreamID }
-        return id
+        // No entry is behind the greatest id: it means the same, as in Redis.
+        let id = try text.streamID()
+        return id == .max ? nil : id
     }
 
     private static let meaningless: CommandError = .invalid(
@@ -223,10 +224,7 @@ extension Call {
             }
         }
         reply.insert(at: begin) { $0.array(listed) }
-        if listed > 0 {
-            consumer.activeMilliseconds = now
-            keyspace.record(.groupChange, key, count: listed)
-        }
+        if listed > 0 { keyspace.record(.groupChange, key, count: listed) }
     }
 
     /// Takes over what has been idle too long, longest first, and hands out new entries if there is
@@ -240,6 +238,7 @@ extension Call {
         var written = 0
         var changes = 0
         while written < read.count {
+            let before = written
             let left = read.count - written
             let idle = group.oldest(
                 through: now.subtractingReportingOverflow(idleMin).partialValue,
@@ -264,10 +263,11 @@ extension Call {
                 entry.deliveredMilliseconds = now
                 entry.countDelivery()
                 group.put(entry, consumer)
+                consumer.activeMilliseconds = now
                 written += 1
             }
             // With no idle time at all, what was just taken over would come again.
-            if idle.count < left || idleMin == 0 { break }
+            if idle.count < left || idleMin == 0 && written > before { break }
         }
         written += group.handOut(
             to: consumer, atMost: read.count - written, isPending: !read.isAcknowledged,
@@ -284,7 +284,6 @@ extension Call {
             reply.buffer.truncate(to: begin)
             return false
         }
-        consumer.activeMilliseconds = now
         reply.insert(at: begin) { reply in
             reply.stream(key)
             reply.array(written)
@@ -307,6 +306,8 @@ extension Call {
         return wait(
             for: keys, wanted: .stream, milliseconds: milliseconds,
             isReady: { call, key in kept.isReady(key, call.keyspace) },
+            // What others hold gets old by itself: an eighth of that age late at most.
+            looksEvery: read.idleMillisecondsMin.map { min(100, max(1, $0 / 8)) },
             service: { (call, key) throws(CommandError) in try kept.serve(key, &call) })
     }
 }

@@ -76,8 +76,13 @@ extension ByteView {
 
 /// What stands behind the id of CREATE and SETID.
 private struct GroupOptions {
-    var makesStream = false
-    var entriesRead: Int64?
+    private(set) var makesStream = false
+    private var givenRead: Int64?
+
+    /// How many entries count as read: no more than were ever added; nil for unknown.
+    func entriesRead(of stream: StreamValue) -> Int64? {
+        givenRead.map { min($0, stream.entriesAdded) }
+    }
 
     init(_ call: inout Call, mayMakeStream: Bool) throws(CommandError) {
         while !call.arguments.isAtEnd {
@@ -86,12 +91,9 @@ private struct GroupOptions {
             } else if call.arguments.remaining > 1 && call.arguments.skip("entriesread") {
                 let given = try call.arguments.integer()
                 if given < -1 { throw .invalid("value for ENTRIESREAD must be positive or -1") }
-                entriesRead = given < 0 ? nil : given
+                givenRead = given < 0 ? nil : given
             } else {
-                throw call.error(
-                    "ERR unknown subcommand or wrong number of arguments for '",
-                    naming: call.arguments[1].slice(0, min(128, call.arguments[1].count)),
-                    "'. Try XGROUP HELP.")
+                throw call.wrongSubcommand()
             }
         }
     }
@@ -116,6 +118,13 @@ private func existingGroup(
 }
 
 extension Call {
+    /// The error for what is wrong with a subcommand of XGROUP.
+    fileprivate mutating func wrongSubcommand() -> CommandError {
+        error(
+            "ERR unknown subcommand or wrong number of arguments for '",
+            naming: arguments[1].slice(0, min(128, arguments[1].count)), "'. Try XGROUP HELP.")
+    }
+
     /// The error of XGROUP and XINFO for a group that is not there.
     mutating func noSuchGroup(_ group: ByteView, _ key: Key) -> CommandError {
         errorDetail.removeAll()
@@ -150,9 +159,12 @@ private func createGroup(_ call: inout Call) throws(CommandError) -> Effect {
 
     var stream = try call.keyspace.stream(key)
     if stream.isMissing && !options.makesStream { throw missingKey }
+    // Options may not be repeated, which Redis sees by their number alone.
+    if call.arguments.count > 8 { throw call.wrongSubcommand() }
     let id = from.isDollar ? stream.lastID : try from.streamID()
     if stream.isMissing { try stream.create() }
-    guard stream.addGroup(name, lastDeliveredID: id, entriesRead: options.entriesRead) else {
+    let read = options.entriesRead(of: stream)
+    guard stream.addGroup(name, lastDeliveredID: id, entriesRead: read) else {
         throw .coded("BUSYGROUP Consumer Group name already exists")
     }
     call.reply.ok()
@@ -167,8 +179,9 @@ private func setGroupID(_ call: inout Call) throws(CommandError) -> Effect {
     let options = try GroupOptions(&call, mayMakeStream: false)
 
     let (stream, group) = try existingGroup(&call, key, name)
+    if call.arguments.count > 7 { throw call.wrongSubcommand() }
     group.lastDeliveredID = to.isDollar ? stream.lastID : try to.streamID()
-    group.entriesRead = options.entriesRead
+    group.entriesRead = options.entriesRead(of: stream)
     call.reply.ok()
     call.keyspace.record(.xgroupSetID, key)
     return .recorded

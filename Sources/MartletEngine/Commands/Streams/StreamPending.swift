@@ -215,8 +215,8 @@ private func xnack(_ call: inout Call) throws(CommandError) -> Effect {
 
     let stream = try call.keyspace.stream(key)
     guard let group = stream.group(named: name) else { throw call.noSuchKeyOrGroup(key, name) }
+    try call.checkStreamIDs(ids)
     var released = 0
-    call.arguments.position = ids.lowerBound
     for _ in ids {
         let id = try call.arguments.streamID()
         var entry: PendingEntry

@@ -24,20 +24,26 @@ extension CommandGroup {
 }
 
 extension Call {
-    /// `numids id [id ...]`: a count, and as many ids as it says, all of them looked at.
+    /// `numids id [id ...]`: a count, and as many ids as it says, which are not looked at yet.
     ///
     /// - Returns: the numbers of the arguments that are ids.
     mutating func countedStreamIDs() throws(CommandError) -> Range<Int> {
         let count = try arguments.integer(.invalid("Number of IDs must be a positive integer"))
-        guard count > 0 && count <= Int64(Int32.max) else {
+        if count <= 0 {
             throw .invalid("Number of IDs must be a positive integer")
         }
         guard count <= Int64(arguments.remaining) else {
             throw .invalid("The `numids` parameter must match the number of arguments")
         }
         let first = arguments.position
-        for _ in 0..<count { _ = try arguments.streamID() }
-        return first..<(first + Int(count))
+        arguments.position += Int(count)
+        return first..<arguments.position
+    }
+
+    /// Looks at all ids before the first of them is used, and goes back to it.
+    mutating func checkStreamIDs(_ ids: Range<Int>) throws(CommandError) {
+        for index in ids { _ = try arguments[index].streamID() }
+        arguments.position = ids.lowerBound
     }
 
     /// What stands behind key and group: a policy and ids, in any order.
@@ -77,21 +83,27 @@ private enum Outcome {
     static let stillReferenced = 2
 }
 
+extension Call {
+    fileprivate mutating func writeMissing(_ ids: Range<Int>) {
+        reply.array(ids.count)
+        for _ in ids { reply.integer(Outcome.missing) }
+    }
+}
+
 private func xackdel(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
     let name = try call.arguments.next()
     let (policy, ids) = try call.deletion()
 
     let stream = try call.keyspace.stream(key)
-    let group = stream.group(named: name)
-    call.reply.array(ids.count)
-    guard let group else {
-        for _ in ids { call.reply.integer(Outcome.missing) }
+    guard let group = stream.group(named: name) else {
+        call.writeMissing(ids)
         return .none
     }
+    try call.checkStreamIDs(ids)
+    call.reply.array(ids.count)
     var acknowledged = 0
     var deleted = 0
-    call.arguments.position = ids.lowerBound
     for _ in ids {
         let id = try call.arguments.streamID()
         guard group.acknowledge(id) else {
@@ -119,17 +131,17 @@ private func xdelex(_ call: inout Call) throws(CommandError) -> Effect {
     let (policy, ids) = try call.deletion()
 
     let stream = try call.keyspace.stream(key)
-    call.reply.array(ids.count)
     if stream.isMissing {
-        for _ in ids { call.reply.integer(Outcome.missing) }
+        call.writeMissing(ids)
         return .none
     }
+    try call.checkStreamIDs(ids)
+    call.reply.array(ids.count)
     var deleted = 0
-    call.arguments.position = ids.lowerBound
     for _ in ids {
         let id = try call.arguments.streamID()
         if policy == .remove { stream.removeReferences(to: id) }
-        if policy == .acknowledged && stream.contains(id) && stream.isReferenced(id) {
+        if policy == .acknowledged && stream.isReferenced(id) {
             call.reply.integer(Outcome.stillReferenced)
         } else if stream.removeEntry(id) {
             call.reply.integer(Outcome.deleted)

@@ -51,6 +51,7 @@ private func flushAll(_ call: inout Call) throws(CommandError) -> Effect {
     for database in 0..<call.keyspace.databaseCount {
         removed += call.keyspace.flush(database: database)
     }
+    call.noteAwaited(in: Array(0..<call.keyspace.databaseCount))
     call.invalidateAllCopies()
     call.reply.ok()
     return .wholeDatabase(count: removed)

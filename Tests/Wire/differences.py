@@ -187,8 +187,9 @@ AVOIDED = [
             lambda command, in_multi: name(command) == b"ZRANGESTORE" and has_negative_offset(command)),
     Avoided("valkey9", "Valkey takes two options of a kind for fields' deadlines, and more than 46 bits of time.",
             lambda command, in_multi: is_loose_field_deadline(command)),
-    Avoided("valkey9", "Valkey takes - and + for an id of XGROUP, the first or last there can be.",
-            lambda command, in_multi: name(command) == b"XGROUP" and command[4:5] in ([b"-"], [b"+"])),
+    *(Avoided(oracle, "It takes - and + for an id of XGROUP SETID, the first or last there can be.",
+              lambda command, in_multi: name(command) == b"XGROUP" and command[4:5] in ([b"-"], [b"+"]))
+      for oracle in ("redis7", "valkey9")),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "
             "refuse that command and go on.",
             lambda command, in_multi: in_multi and name(command) in (b"MULTI", b"WATCH")),

@@ -1681,7 +1681,7 @@ def xclaim(rng):
             [b"JUSTID"], [b"FORCE"], [b"FORCE", b"JUSTID"], [b"RETRYCOUNT", rng.choice([b"0", b"7", b"70000", b"-3", b"x"])],
             [b"IDLE", rng.choice([b"0", b"7200000", b"-5", b"x", b"-9223372036854775808"])],
             [b"TIME", rng.choice([b"0", b"-1", b"99999999999999", b"x", b"1000000"])],
-            [b"LASTID", entry_id(rng)], [b"FORCE", b"RETRYCOUNT", b"9223372036854775807"], [b"WHAT"], [b"IDLE"]])
+            [b"LASTID", entry_id(rng)], [b"FORCE", b"RETRYCOUNT", b"9223372036854775000"], [b"WHAT"], [b"IDLE"]])
     return [b"XCLAIM", group_key(rng), group_name(rng), consumer_name(rng), idle_min(rng), *entry_ids(rng), *options]
 
 

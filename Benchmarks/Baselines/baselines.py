@@ -84,6 +84,8 @@ WORKLOADS = {
     "hgetall10-p16": (16, lambda i: request("HGETALL", "hash:%06d" % (i * 7919 % 100))),
     "lpush-rpop-p16": (16, lambda i: request("LPUSH", "list:%06d" % (i % 100), VALUE)
                        + request("RPOP", "list:%06d" % (i % 100))),
+    "xadd-p16": (16, lambda i: request("XADD", "stream", "*", "field", VALUE)),
+    "xrevrange10-p16": (16, lambda i: request("XREVRANGE", "entries", "+", "-", "COUNT", "10")),
 }
 
 # Name: the requests that come before, where a workload wants more than KEYS strings.
@@ -94,12 +96,14 @@ PREPARED = dict.fromkeys(
                      for first in range(0, MEMBERS, 100)))
 PREPARED["hgetall10-p16"] = lambda: b"".join(
     request("HSET", "hash:%06d" % n, *TEN_FIELDS) for n in range(100))
+PREPARED["xrevrange10-p16"] = lambda: b"".join(request("XADD", "entries", "*", "field", VALUE) for _ in range(1000))
 
 # Name: the request that makes key number i.
 STORED = {
     "bytes-string": lambda i: request("SET", "key:%012d" % i, "v" * 32),
     "bytes-string-ttl": lambda i: request("SET", "key:%012d" % i, "v" * 32, "EX", "100000"),
     "bytes-integer": lambda i: request("SET", "key:%012d" % i, str(i)),
+    "bytes-stream-entry": lambda i: request("XADD", "stream", "*", "field", "value:%06d" % i),
 }
 STORED_KEYS = 200_000
 

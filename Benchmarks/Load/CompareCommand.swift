@@ -24,7 +24,7 @@ let compareSubcommand = Subcommand(
 
         --preset hot-path: GET and SET at pipelines 1, 16 and 64, 50 connections, 100 000 keys,
         values of 64 bytes. --preset types: a workload or two of each collection type at pipeline 16.
-        Their windows slide on from round to round.
+        Their windows slide on from round to round. --preset messages: streams, likewise.
 
           martlet-benchmark compare --preset hot-path --server-cpu 0 --client-cpu 1 \\
             --spawn 'redis=redis-server --port {port} --save "" --appendonly no' \\
@@ -42,7 +42,7 @@ let compareSubcommand = Subcommand(
         OptionGroup(
             "Cases",
             [
-                Option("--preset", "NAME", "hot-path or types"),
+                Option("--preset", "NAME", "hot-path, messages or types"),
                 Option("--workloads", "LIST", "names, separated by commas (get,set)"),
                 Option("--command", "TEXT", "a workload of your own, as in run"),
                 Option("--fill-command", "TEXT", "the fill of --command"),

@@ -76,12 +76,13 @@ package struct Workload: Sendable {
     /// Names of those that stand for messages.
     package static let ofMessages = ["xadd", "xrange", "stream-group"]
 
-    /// An entry of one of many streams on its way: added, read, acknowledged. Its ID is the number of
-    /// the operation, so that it is known without a reply; two connections seldom meet in one stream.
+    /// An entry of one of 100 000 streams on its way: added, read, acknowledged. Its ID is the number
+    /// of the operation, so that it is known without a reply, and so is the stream, so that no two
+    /// connections meet in one.
     private static let streamGroup =
-        "XADD jobs:{key} MAXLEN 10 {seq:1000000000000}-1 field {value} ; "
-        + "XREADGROUP GROUP workers ann COUNT 1 STREAMS jobs:{samekey} > ; "
-        + "XACK jobs:{samekey} workers {seq:1000000000000}-1"
+        "XADD jobs:{seq:00000} MAXLEN 10 {seq:1000000000000}-1 field {value} ; "
+        + "XREADGROUP GROUP workers ann COUNT 1 STREAMS jobs:{seq:00000} > ; "
+        + "XACK jobs:{seq:00000} workers {seq:1000000000000}-1"
 
     private static let table: [Workload] = [
         Workload("ping", "PING", "PING"),
@@ -137,7 +138,7 @@ package struct Workload: Sendable {
             "XREVRANGE stream + - COUNT 10", fill: "XADD stream MAXLEN ~ 100000 * field {value}"),
         Workload(
             "stream-group", "XADD, XREADGROUP and XACK of an entry", streamGroup,
-            fill: "XGROUP CREATE jobs:{key} workers $ MKSTREAM"),
+            fill: "XGROUP CREATE jobs:{seq:00000} workers $ MKSTREAM"),
         Workload(
             "lock", "SET and a script that releases the lock",
             "SET lock:{key} {value:16} ; EVAL \"\(releaseLock)\" 1 lock:{samekey} {value:16}"),

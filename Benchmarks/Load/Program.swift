@@ -17,7 +17,7 @@ struct Subcommand: Sendable {
 enum Program {
     static let subcommands = [
         runSubcommand, compareSubcommand, scalingSubcommand, memorySubcommand, idleSubcommand,
-        expirySubcommand,
+        expirySubcommand, fanOutSubcommand,
         reclaimSubcommand,
         floorSubcommand, workloadsSubcommand,
     ]

@@ -6,8 +6,11 @@ A run consists of rounds; each has a seed of its own and starts from empty serve
 connections, so a failure is reproduced by its round alone. A failing round is cut down (delta
 debugging, replayed on fresh servers) to the shortest sequence that still fails.
 
+Messages are compared as well: a few connections do nothing but subscribe, and after each batch what
+each of them has got must be the same. With --events they listen to all keyspace events instead.
+
     differential.py [--seed N] [--commands N] [--oracle redis7|redis8|valkey9|all]
-                    [--groups strings,bitmaps,...] [--round N] [--small-limit N]
+                    [--groups strings,bitmaps,...] [--round N] [--small-limit N] [--events]
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ SHRINK_SECONDS_MAX = 30
 REPLY_SECONDS_MAX = 5
 REPORTED_STEPS_MAX = 60
 DATABASES = 16
+# The protocols of the connections that only subscribe.
+SUBSCRIBERS = (2, 3, 3)
 
 # Features newer than 7.0: the command that tells whether a server has them.
 FEATURES: dict[str, list[bytes]] = {
@@ -147,7 +152,10 @@ class Peer:
     def __init__(self, server: Server):
         self.server = server
         self.connections: list[Connection] = []
+        self.subscribers: list[Connection] = []
         self.inspector: Connection | None = None
+        # The classes of events that the subscribers listen to, if any.
+        self.events = b""
 
     def begin(self, protocols: list[int]) -> None:
         """Empties the server and opens one fresh connection for each of `protocols`."""
@@ -163,14 +171,34 @@ class Peer:
             self.server.restart()
         self.inspector = self.server.connect(timeout=REPLY_SECONDS_MAX)
         self.inspector.ok("FLUSHALL")
+        # A subscriber of the round before would be counted.
+        while self.inspector.ok("CLIENT", "LIST", "TYPE", "pubsub"):
+            time.sleep(0.001)
+        self.inspector.ok("CONFIG", "SET", "notify-keyspace-events", self.events)
         self.connections = [self.server.connect(protocol, REPLY_SECONDS_MAX) for protocol in protocols]
+        self.subscribers = [self.server.connect(protocol, REPLY_SECONDS_MAX) for protocol in SUBSCRIBERS]
+        if self.events:
+            for subscriber in self.subscribers[1:]:
+                subscriber.call("PSUBSCRIBE", "__key*__:*")
 
     def end(self) -> None:
-        for connection in [*self.connections, self.inspector]:
+        for connection in [*self.connections, *self.subscribers, self.inspector]:
             if connection is not None:
                 connection.close()
         self.connections = []
+        self.subscribers = []
         self.inspector = None
+
+    def messages(self, number: int) -> list[Reply]:
+        """What a subscriber has got, up to the answer to a PING of its own."""
+        subscriber = self.subscribers[number]
+        subscriber.send("PING", "barrier")
+        found = []
+        while True:
+            reply = subscriber.read()
+            if reply in (Reply("$", b"barrier"), Reply("*", (Reply("$", b"pong"), Reply("$", b"barrier")))):
+                return found
+            found.append(reply)
 
     def send(self, connection: int, commands: list[list[bytes]]) -> None:
         try:
@@ -294,7 +322,8 @@ class Judge:
             return (what == b"ENCODING" and not self.compares_encodings
                     or what == b"IDLETIME" and 0 <= min(ours.value, theirs.value)
                     or what == b"HELP" and ours.value[:1] != ())
-        if name == b"KEYS":
+        if name == b"KEYS" or [word.upper() for word in command[:2]] in (
+                [b"PUBSUB", b"CHANNELS"], [b"PUBSUB", b"SHARDCHANNELS"]):
             return sorted(ours.value) == sorted(theirs.value)
         if name in (b"HGETALL", b"HKEYS", b"HVALS"):
             return in_any_order(command, ours) == in_any_order(command, theirs)
@@ -429,6 +458,10 @@ class Duel:
             for peer in (self.ours, self.theirs):
                 peer.scan(connection, [])
             commands = [[b"DBSIZE"]]
+        if special == b"~SUBSCRIBER":
+            for peer in (self.ours, self.theirs):
+                peer.subscribers[int(commands[0][1])].send(*commands[0][2:])
+            return self.compare_messages(first, commands[0], int(commands[0][1]))
         if special == b"~SETTLE":
             commands = [commands[0][1:]]
         for peer in (self.ours, self.theirs):
@@ -447,6 +480,22 @@ class Duel:
                 break
         if special == b"~SETTLE":
             time.sleep(FIELDS_SETTLE_SECONDS if commands[0][0] == b"HPEXPIRE" else SETTLE_SECONDS)
+        names = {command[0].upper() for command in commands}
+        if self.ours.events or not names.isdisjoint({b"PUBLISH", b"SPUBLISH", b"EXEC"}):
+            return self.compare_messages(first + len(commands) - 1, commands[-1])
+        return None
+
+    def compare_messages(self, index: int, command: list[bytes], asked: int = 0) -> Failure | None:
+        """Whether each subscriber has got the same on both servers; the one that was asked for something
+        comes first, so that it is done when the others are."""
+        for number in sorted(range(len(SUBSCRIBERS)), key=lambda number: number != asked):
+            mine, right = self.ours.messages(number), self.theirs.messages(number)
+            if differences.arranged(mine) == differences.arranged(right):
+                continue
+            if self.ours.events and differences.are_same_events(self.oracle_name, mine, right):
+                continue
+            return Failure(index, f"subscriber {number} after {render_command(command)}",
+                           ", ".join(map(render, mine)), ", ".join(map(render, right)))
         return None
 
     def disagreement(self, index: int, command: list[bytes], mine: Reply, right: Reply) -> Failure:
@@ -580,6 +629,7 @@ def main() -> int:
     parser.add_argument("--round", type=int, help="play this round only")
     parser.add_argument("--small-limit", help="elements and bytes of Martlet's small collections; "
                         "their encodings are not compared then")
+    parser.add_argument("--events", action="store_true", help="compare keyspace events, too")
     parser.add_argument("--survey", action="store_true", help="list all kinds of differences")
     options = parser.parse_args()
     seed = options.seed or random.randrange(1, 2**31)
@@ -593,6 +643,8 @@ def main() -> int:
             with Server(name) as oracle:
                 duel = Duel(martlet, oracle)
                 duel.compares_encodings = options.small_limit is None
+                if options.events:
+                    duel.ours.events = duel.theirs.events = b"KEA"
                 # Before, not only afterwards: a run that is cut off must be repeatable too.
                 print(f"{name}: seed {seed}", flush=True)
                 if options.survey:

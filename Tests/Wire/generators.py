@@ -1745,3 +1745,48 @@ class Source:
         if roll < 0.04:
             return [*arguments, value(self.rng)]
         return arguments
+
+
+# Messages. Subscriptions are made on connections that do nothing else: `~subscriber` and its number.
+
+
+CHANNELS = [b"c1", b"c2", b"d1", b"", b"bin\x00\r\n", b"long:" + b"y" * 200]
+CHANNEL_PATTERNS = [b"*", b"c*", b"c?", b"[cd]1", b"c1", b"", b"*\x00*", b"long:*", b"x*"]
+
+
+def channel(rng: random.Random) -> bytes:
+    return rng.choice(CHANNELS)
+
+
+@command("pubsub", 6)
+def publish(rng):
+    return [b"PUBLISH", channel(rng), value(rng)]
+
+
+@command("pubsub", 2)
+def spublish(rng):
+    return [b"SPUBLISH", channel(rng), value(rng)]
+
+
+@command("pubsub", 2)
+def pubsub(rng):
+    what = rng.choice([b"NUMSUB", b"NUMPAT", b"CHANNELS", b"SHARDCHANNELS", b"SHARDNUMSUB", b"numsub", b"NOSUCH"])
+    if what in (b"CHANNELS", b"SHARDCHANNELS"):
+        return [b"PUBSUB", what, *rng.choices(CHANNEL_PATTERNS, k=rng.choice([0, 1, 1, 2]))]
+    if what == b"NUMPAT":
+        return [b"PUBSUB", what, *([b"x"] if rng.random() < 0.1 else [])]
+    return [b"PUBSUB", what, *rng.choices(CHANNELS, k=rng.randint(0, 3))]
+
+
+@command("pubsub", 4)
+def subscriber(rng):
+    roll = rng.random()
+    names, words = CHANNELS, rng.choice([(b"SUBSCRIBE", b"UNSUBSCRIBE"), (b"SSUBSCRIBE", b"SUNSUBSCRIBE")])
+    if rng.random() < 0.4:
+        names, words = CHANNEL_PATTERNS, (b"PSUBSCRIBE", b"PUNSUBSCRIBE")
+    number = b"%d" % rng.randrange(3)
+    if roll < 0.6:
+        return [b"~subscriber", number, words[0], *rng.choices(names, k=rng.randint(1, 3))]
+    if roll < 0.9:
+        return [b"~subscriber", number, words[1], *rng.choices(names, k=rng.randint(0, 2))]
+    return [b"~subscriber", number, *rng.choice([[b"RESET"], [b"GET", b"k"], [b"PING"], [b"SUBSCRIBE"], [b"PUBLISH", b"c1", b"own"]])]

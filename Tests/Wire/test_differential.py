@@ -24,6 +24,22 @@ def test_random_commands_get_the_oracles_replies_and_leave_its_state(martlet, or
         assert problem is None, problem
 
 
+# Where no two servers agree on what a stream's group does, its events differ as well.
+EVENT_GROUPS = [group for group in generators.groups() if group not in ("streams", "groups", "pubsub")]
+
+
+@pytest.mark.parametrize("oracle", ["redis7", "redis8"])
+def test_random_commands_publish_the_oracles_events(martlet, oracle, request):
+    duel = differential.Duel(martlet, request.getfixturevalue(oracle))
+    duel.ours.events = duel.theirs.events = b"KEA"
+    try:
+        problem = differential.run(duel, 1, COMMANDS // 2, EVENT_GROUPS)
+        assert problem is None, problem
+    finally:
+        for peer in (duel.ours, duel.theirs):
+            peer.inspector.ok("CONFIG", "SET", "notify-keyspace-events", "")
+
+
 def test_the_fuzzer_finds_and_shrinks_a_planted_difference(redis7, new_server):
     """A server without its 7.0 siblings' renamed command: one step must be left of the sequence."""
     broken = new_server("--rename-command", "SETRANGE", "HIDDEN", name="redis7")

@@ -11,11 +11,12 @@ SEED ?= 0
 PYTEST = .venv/bin/python -m pytest -p no:cacheprovider -q
 SWIFT_SOURCES = Sources Tests Benchmarks Package.swift
 
-.PHONY: help build run test swift-tests wire-tests bench baselines install lint format fuzz soak tsan asan clean
+.PHONY: help build run test swift-tests wire-tests test-apps bench baselines install lint format fuzz soak tsan asan clean
 
 help:
 	@echo "make run               build and serve 127.0.0.1:$(PORT), in memory only"
 	@echo "make test              install what the tests need and run all of them"
+	@echo "make test-apps         Celery, RQ, Dramatiq and arq from PyPI run their jobs"
 	@echo "make baselines         instructions per command and bytes per key (UPDATE=1 records them)"
 	@echo "make bench             measure against Debian's redis-server"
 	@echo "make install PREFIX=   install the server under PREFIX ($(PREFIX))"
@@ -43,6 +44,11 @@ swift-tests:
 
 wire-tests:
 	$(PYTEST) Tests/Wire
+
+# Job queues from PyPI, against Martlet and against redis-server 7.0, which shows that the tests are right.
+test-apps: build
+	Tests/Apps/install
+	MARTLET_BINARY=.build/release/martlet .venv-apps/bin/python -m pytest -p no:cacheprovider -q -rs Tests/Apps
 
 # Instructions per command and bytes per key against Benchmarks/Baselines; UPDATE=1 records new ones.
 baselines: build

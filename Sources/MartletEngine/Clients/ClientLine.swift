@@ -45,7 +45,7 @@ extension ClientRecord {
     }
 
     /// One letter for each condition the client is in, in Redis' order, or `N`.
-    private var flags: String {
+    var flags: String {
         let gate = SessionGate(rawValue: gate.load(ordering: .relaxed))
         var flags = ""
         if gate.contains(.monitor) { flags += "O" }

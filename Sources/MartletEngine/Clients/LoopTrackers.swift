@@ -22,6 +22,8 @@ final class LoopTrackers {
     private var prefixesOfClient: [Int64: [Bytes]] = [:]
     private let state: EngineState
     private let loop: Int
+    /// News that the running command or transaction has caused, to be posted with its end.
+    var caused = Invalidations()
     /// News taken out of the inbox and not told yet.
     var taken = Invalidations()
     /// Replies written before a command that found news: see `Executor.beginTracked`.
@@ -102,7 +104,8 @@ final class LoopTrackers {
         for record in taken.records {
             switch record.kind {
             case .key:
-                guard let client = clients[record.tracker], isConcerned(client, record) else {
+                guard let client = clients[record.tracker.client], isConcerned(client, record)
+                else {
                     continue
                 }
                 tell(client, .keys([Bytes(taken.key(record))]), served, &output)

@@ -3,7 +3,8 @@
 //  *Remembering.* A command that reads on behalf of a tracking client notes its keys in their shards'
 //  tables (`TrackedKeys`) while it still holds those shards. *Invalidating.* Whatever changes a key
 //  (a command, expiry, a flush) takes it out of its shard's table while it holds the shard, and posts
-//  the news to the inboxes of the loops whose clients are concerned, before it lets go of the shard.
+//  the news to the inboxes of the loops whose clients are concerned, before it lets go of the shard;
+//  the news of one command or transaction in one piece.
 //  A loop empties its inbox between events, and a tracking client's command does so under its own
 //  locks before it runs; the news stands in the client's stream before that command's reply.
 //
@@ -78,7 +79,7 @@ struct Invalidations: ~Copyable {
     struct Record {
         let kind: Kind
         /// Whom it concerns, if it is one client.
-        let tracker: Int64
+        let tracker: Tracker
         /// Who made the change; 0 when nobody did.
         let writer: Int64
         let keyStart: Int
@@ -90,7 +91,10 @@ struct Invalidations: ~Copyable {
 
     var isEmpty: Bool { records.isEmpty }
 
-    mutating func append(_ kind: Kind, tracker: Int64 = 0, writer: Int64, key: ByteView) {
+    mutating func append(
+        _ kind: Kind, tracker: Tracker = Tracker(word: 0), writer: Int64,
+        key: ByteView = ByteView()
+    ) {
         records.append(
             Record(
                 kind: kind, tracker: tracker, writer: writer, keyStart: keys.count,
@@ -101,6 +105,25 @@ struct Invalidations: ~Copyable {
     /// The key of a record, valid until something is appended or removed.
     func key(_ record: Record) -> ByteView {
         keys.view.slice(record.keyStart, record.keyStart + record.keyCount)
+    }
+
+    /// Appends what concerns a loop.
+    mutating func append(
+        _ other: borrowing Invalidations, ofLoop loop: Int, broadcasts: Bool, everything: Bool
+    ) {
+        for record in other.records {
+            let concerns =
+                switch record.kind {
+                case .key: record.tracker.loop == loop
+                case .broadcast: broadcasts
+                case .everything: everything
+                }
+            if concerns {
+                append(
+                    record.kind, tracker: record.tracker, writer: record.writer,
+                    key: other.key(record))
+            }
+        }
     }
 
     mutating func removeAll() {
@@ -123,18 +146,19 @@ final class InvalidationInbox: @unchecked Sendable {
 
     var isEmpty: Bool { !isFilled.load(ordering: .acquiring) }
 
-    /// Adds news.
+    /// Adds what of some news concerns this inbox's loop, all at once.
     ///
-    /// - Returns: whether there was none: the loop must be woken.
-    func post(
-        _ kind: Invalidations.Kind, tracker: Int64 = 0, writer: Int64, key: ByteView = ByteView()
-    ) -> Bool {
+    /// - Returns: whether there was none before, and there is some now: the loop must be woken.
+    func post(_ news: borrowing Invalidations, loop: Int) -> Bool {
         lock.lock()
         defer { lock.unlock() }
-        let wasEmpty = news.isEmpty
-        news.append(kind, tracker: tracker, writer: writer, key: key)
-        if wasEmpty { isFilled.store(true, ordering: .releasing) }
-        return wasEmpty
+        let wasEmpty = self.news.isEmpty
+        self.news.append(
+            news, ofLoop: loop, broadcasts: broadcastCount.load(ordering: .relaxed) > 0,
+            everything: trackerCount.load(ordering: .relaxed) > 0)
+        if !wasEmpty || self.news.isEmpty { return false }
+        isFilled.store(true, ordering: .releasing)
+        return true
     }
 
     /// Exchanges the news that has come with none.
@@ -187,6 +211,11 @@ package final class Tracking: @unchecked Sendable {
         return prefixes.count
     }
 
+    /// Somebody listens to a prefix.
+    var isBroadcasting: Bool {
+        inboxes.contains { $0.broadcastCount.load(ordering: .relaxed) > 0 }
+    }
+
     /// More keys are remembered than may be.
     package var isOverfull: Bool {
         let most = keysMax.load(ordering: .relaxed)
@@ -215,28 +244,12 @@ package final class Tracking: @unchecked Sendable {
         prefixes[prefix] = left > 0 ? left : nil
     }
 
-    // MARK: Posting
-
-    /// Tells a tracker that a key was changed. The caller holds the key's shard.
-    func post(_ key: ByteView, to tracker: Tracker, writer: Int64) {
-        let isFirst = inboxes[tracker.loop].post(
-            .key, tracker: tracker.client, writer: writer, key: key)
-        if isFirst { arrived.call(tracker.loop) }
-    }
-
-    /// Tells those who listen to prefixes that a key was changed. The caller holds its shard.
-    func broadcast(_ key: ByteView, writer: Int64) {
-        for loop in inboxes.indices
-        where inboxes[loop].broadcastCount.load(ordering: .relaxed) > 0 {
-            if inboxes[loop].post(.broadcast, writer: writer, key: key) { arrived.call(loop) }
-        }
-    }
-
-    /// Tells all tracking clients that all keys were changed. The caller holds all shards.
-    func postEverything(writer: Int64) {
+    /// Posts news to the loops that it concerns. The caller holds the shards of its keys.
+    func post(_ news: borrowing Invalidations) {
+        if news.isEmpty { return }
         for loop in inboxes.indices
         where inboxes[loop].trackerCount.load(ordering: .relaxed) > 0 {
-            if inboxes[loop].post(.everything, writer: writer) { arrived.call(loop) }
+            if inboxes[loop].post(news, loop: loop) { arrived.call(loop) }
         }
     }
 }
@@ -290,11 +303,12 @@ extension EngineState {
     @discardableResult
     func forgetOne(shard index: Int) -> Bool {
         let shard = unsafe keyspace.pointee.shard(index)
-        let tracking = tracking
+        var news = Invalidations()
         let trackers = unsafe shard.pointee.tracked.forgetOne { key, tracker in
-            tracking.post(key, to: tracker, writer: 0)
+            news.append(.key, tracker: tracker, writer: 0, key: key)
         }
         if trackers == 0 { return false }
+        tracking.post(news)
         tracking.count(keys: -1, trackers: -trackers)
         return true
     }

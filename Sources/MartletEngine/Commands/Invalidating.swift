@@ -18,13 +18,23 @@ extension Call {
         let tracking = unsafe state.tracking
         let writer = unsafe actor ?? session.pointee.record.id
         let shard = unsafe keyspace.shard(key)
+        let own = trackers
         if unsafe !shard.pointee.tracked.isEmpty {
             let trackers = unsafe shard.pointee.tracked.forget(key) { tracker in
-                tracking.post(key.bytes, to: tracker, writer: writer)
+                own.caused.append(.key, tracker: tracker, writer: writer, key: key.bytes)
             }
             if trackers > 0 { tracking.count(keys: -1, trackers: -trackers) }
         }
-        tracking.broadcast(key.bytes, writer: byExpiry ? 0 : writer)
+        if tracking.isBroadcasting {
+            own.caused.append(.broadcast, writer: byExpiry ? 0 : writer, key: key.bytes)
+        }
+    }
+
+    /// Posts what the ended command or transaction has caused, its shards still held.
+    mutating func postInvalidations() {
+        if trackers.caused.isEmpty { return }
+        unsafe state.tracking.post(trackers.caused)
+        trackers.caused.removeAll()
     }
 
     /// Tells all clients that track that databases were emptied or exchanged; for one that does so
@@ -40,7 +50,9 @@ extension Call {
                 keys: -shard.pointee.tracked.count, trackers: -shard.pointee.tracked.trackerCount)
             unsafe shard.pointee.tracked.forgetAll()
         }
-        tracking.postEverything(writer: unsafe actor ?? session.pointee.record.id)
+        trackers.caused.append(
+            .everything, writer: unsafe actor ?? session.pointee.record.id)
+        if !isNested { postInvalidations() }
     }
 
     /// Remembers the keys of a command that has read them for a tracking client; keys that are missing

@@ -151,6 +151,9 @@ extension Executor {
         unsafe call.session.pointee.record.lastCommand.store(number, ordering: .relaxed)
         call.keyspace.leavesNoTrace = gate.contains(.noTouch)
         defer { call.keyspace.leavesNoTrace = false }
+        call.keyspace.keepsExpired =
+            !conditions.isDisjoint(with: [.pausedAll, .pausedWrites]) && onlyReads(command)
+        defer { call.keyspace.keepsExpired = false }
         let before = call.reply.buffer.count
         let isExec = number == commands.execNumber && gate.contains(.inTransaction)
         let followUp = isExec ? executeTransaction() : runGated(command)
@@ -245,6 +248,18 @@ extension Executor {
             if command.access == .write || command.traits.contains(.mayReplicate) { return true }
         }
         return false
+    }
+
+    /// Whether a command, or for EXEC all that is queued, is declared to read.
+    private mutating func onlyReads(_ command: Command) -> Bool {
+        guard unsafe command.number == call.commands.execNumber,
+            let transaction = unsafe call.session.pointee.transaction
+        else { return command.access == .read }
+        for index in unsafe 0..<transaction.pointee.commands.count {
+            let number = unsafe transaction.pointee.commands[index].command
+            if unsafe call.commands.all[number].access != .read { return false }
+        }
+        return true
     }
 
     // MARK: Replies that are not wanted

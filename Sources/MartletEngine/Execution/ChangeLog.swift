@@ -52,8 +52,10 @@ enum ChangeLog {
             }
         }
         unsafe effects.pointee.removeAll()
-        // Within a transaction they wait for its end.
-        if call.hasReadyKeys && !call.isNested { call.serveWaiters(counts) }
+        // Within a transaction the rest waits for its end.
+        if call.isNested { return }
+        call.postInvalidations()
+        if call.hasReadyKeys { call.serveWaiters(counts) }
     }
 
     private static func touchWatchers(

@@ -28,6 +28,7 @@ extension Call {
         ChangeLog.publish(.recorded, &self, counts)
         swap(&reply.buffer, &ownReply)
         (arguments, keyspace.database, reply.isRESP3, isNested) = own
+        if !isNested { postInvalidations() }
         hasLateWaiters = !ready.later.isEmpty
         if hasLateWaiters && followUp == .none { followUp = .serveWaiters }
     }
@@ -79,6 +80,8 @@ extension Call {
             ChangeLog.publish(.recorded, &self, counts)
             actor = ownActor
             swap(&waiter.reply, &reply.buffer)
+            // Before its reply: a copy that it has of this key is old.
+            postInvalidations()
             unsafe state.waiterEnded.call(EndedWaiter(waiter: waiter, loop: loop))
         }
     }

@@ -69,6 +69,7 @@ extension Executor {
                 call.ready.holds = ReadyKeys.holdsNone
             }
         }
+        call.postInvalidations()
         call.commandNumber = exec.number
         call.arguments = own
         if isMonitored(exec) { feedMonitors(exec) }

@@ -48,6 +48,8 @@ package struct KeyAccess {
     /// CLIENT NO-TOUCH: lookups leave no trace.
     package var leavesNoTrace = false
     var sinks: EffectSinks = []
+    /// Writes are held back, and with them the removal of what has expired: a read hides it only.
+    var keepsExpired = false
 
     init(
         keyspace: UnsafeMutablePointer<Keyspace>, effects: UnsafeMutablePointer<EffectBuffer>,
@@ -98,6 +100,7 @@ package struct KeyAccess {
     private func expire(
         _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>
     ) {
+        if keepsExpired { return }
         // No change that somebody made: what INFO counts since the last save leaves it out.
         unsafe effects.pointee.append(.expired, key, database: database, sinks: sinks, count: 0)
         unsafe partition.pointee.remove(slot, hash: key.hash)
@@ -117,6 +120,7 @@ package struct KeyAccess {
         _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>,
         _ now: Int64, _ countMax: Int
     ) -> Int? {
+        if keepsExpired { return slot.entry.isGone(at: now) ? nil : 0 }
         var hash = unsafe HashValue(
             CollectionPlace(
                 key, .hash, at: slot, in: partition, self, epoch: shard(key).pointee.epoch))

@@ -316,6 +316,8 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     func finishWait(_ id: Int64) {
         guard let client = unsafe work.pointee.blocked.remove(id) else { return }
         var reply = ByteBuffer()
+        // What its reply shows comes after what it is told of.
+        unsafe work.pointee.executor.tellTrackers()
         let connection = unsafe client.pointee.connection
         let end = unsafe work.pointee.executor.finishWaiting(
             client.pointee.session, into: &reply)

@@ -71,8 +71,10 @@ private let toldOfAll = ">2 $10 invalidate _ "
         send("GET k", to: client)
         let key = Array("k".utf8)
         key.withView {
-            server.state.tracking.post(
-                $0, to: Tracker(client: client.record.id, loop: 0), writer: 0)
+            var news = Invalidations()
+            news.append(
+                .key, tracker: Tracker(client: client.record.id, loop: 0), writer: 0, key: $0)
+            server.state.tracking.post(news)
         }
         #expect(send("GET k\nPING", to: client) == told("k") + "_ +PONG ")
     }
@@ -336,5 +338,86 @@ private let toldOfAll = ">2 $10 invalidate _ "
         #expect(send("GET k\nSET k 3", to: client) == told("k"))
         #expect(send("CLIENT REPLY ON\nGET k", to: client) == "+OK $1 3 ")
         #expect(send("CLIENT REPLY SKIP\nSET k 3\nPING", to: client) == told("k") + "+PONG ")
+    }
+
+    // MARK: Beside other conditions
+
+    @Test func `while writes are paused, what expired is hidden and told when it is removed`() {
+        let client = tracker()
+        let admin = server.client()
+        send(
+            "SET k 1 PX 100\nHSET h f 1 g 1\nHPEXPIRE h 100 FIELDS 1 f\nCLIENT PAUSE 100000 WRITE",
+            to: admin)
+        send("GET k\nHGETALL h", to: client)
+        server.time.advance(milliseconds: 150)
+        #expect(
+            send("GET k\nHGET h f\nEXISTS h\nMULTI\nGET k\nEXEC", to: client)
+                == "_ _ :1 +OK +QUEUED *1 _ ")
+        server.reclaimExpired()
+        server.tellTrackers()
+        #expect(arrived(at: client) == "")
+        send("CLIENT UNPAUSE", to: admin)
+        #expect(send("GET k\nHGET h f", to: client) == "_ " + told("k") + "_ " + told("h"))
+    }
+
+    @Test func `a killed tracker tracks no more`() {
+        let client = tracker()
+        let admin = server.client()
+        send("GET k", to: client)
+        #expect(send("CLIENT KILL ID \(client.record.id)", to: admin) == ":1 ")
+        send("SET k 1", to: admin)
+        #expect(server.state.tracking.keyCount == 0)
+    }
+
+    @Test func `CLIENT KILL means the clients of which all conditions hold`() {
+        let admin = server.client()
+        let client = tracker()
+        send(
+            "CLIENT SETNAME worker\nSELECT 3\nCLIENT SETINFO LIB-NAME lib\nCLIENT SETINFO LIB-VER 1",
+            to: client)
+        let id = client.record.id
+        for filter in [
+            "NAME other", "NAME worker DB 4", "FLAGS x", "FLAGS tB", "LIB-NAME x", "LIB-VER 2",
+            "IP 10.0.0.1", "CAPA r", "IDLE 10 NAME worker",
+            "NOT-NAME worker NOT-ID \(admin.record.id)",
+            "NOT-FLAGS t NAME worker", "NOT-DB 3 NAME worker", "NOT-IP 127.0.0.1", "ID 998 999",
+            "NOT-TYPE normal", "NOT-USER default",
+        ] {
+            #expect(send("CLIENT KILL \(filter)", to: admin) == ":0 ", "\(filter)")
+        }
+        for (filter, error) in [
+            ("FLAGS !", "-ERR Unknown flags found in the provided filter: ! "),
+            ("CAPA q", "-ERR Unknown capa found in the provided filter: q "),
+            ("DB 99", "-ERR DB number should be between 0 and 15 "),
+            ("DB x", "-ERR DB is not an integer or out of range "),
+            ("IDLE 0", "-ERR idle should be greater than 0 "),
+            ("NOT-IDLE 3", "-ERR syntax error "), ("ID 1 foo", "-ERR syntax error "),
+        ] {
+            #expect(send("CLIENT KILL \(filter)", to: admin) == error)
+        }
+        server.time.advance(milliseconds: 11_000)
+        #expect(
+            send(
+                "CLIENT KILL NAME worker DB 3 FLAGS t LIB-NAME lib LIB-VER 1 IP 127.0.0.1 IDLE 10 "
+                    + "ID 999 \(id) NOT-FLAGS B NOT-NAME other NOT-CAPA r", to: admin) == ":1 ")
+    }
+
+    @Test func `monitors see what trackers do, and trackers are told while monitored`() {
+        let client = tracker()
+        let monitor = server.client()
+        let writer = server.client()
+        server.state.set(.monitored, true)
+        send("MONITOR", to: monitor)
+        #expect(send("GET k", to: client) == "_ ")
+        send("SET k 1", to: writer)
+        #expect(arrived(at: client) == told("k"))
+    }
+
+    @Test func `NO-EVICT is shown as long as it is on`() {
+        let client = server.client()
+        #expect(send("CLIENT NO-EVICT ON\nCLIENT INFO", to: client).contains(" flags=e "))
+        #expect(send("CLIENT NO-EVICT OFF\nCLIENT INFO", to: client).contains(" flags=N "))
+        send("CLIENT NO-EVICT ON\nRESET", to: client)
+        #expect(send("CLIENT INFO", to: client).contains(" flags=N "))
     }
 }

@@ -41,83 +41,9 @@ extension CommandGroup {
 
 // MARK: - KILL
 
-/// Which clients CLIENT KILL means; all conditions must hold.
-private struct KillFilter {
-    var id: Int64?
-    var kind: ClientKind?
-    var user: String?
-    var address: String?
-    var localAddress: String?
-    var sparesCaller = true
-    var ageSecondsMin: Int64?
-
-    init(reading call: inout Call) throws(CommandError) {
-        if call.arguments.remaining == 1 {
-            // The old form names one address, and may mean the caller.
-            address = try call.arguments.next().string
-            sparesCaller = false
-            return
-        }
-        while !call.arguments.isAtEnd {
-            let option = try call.arguments.next()
-            if call.arguments.isAtEnd { throw .syntax }
-            if option.equalsIgnoringCase("id") {
-                let error = CommandError.invalid("client-id should be greater than 0")
-                let value = try call.arguments.integer(error)
-                if value < 1 { throw error }
-                id = value
-            } else if option.equalsIgnoringCase("maxage") {
-                let value = try call.arguments.integer(
-                    .invalid("maxage is not an integer or out of range"))
-                if value <= 0 { throw .invalid("maxage should be greater than 0") }
-                ageSecondsMin = value
-            } else if option.equalsIgnoringCase("type") {
-                let name = try call.arguments.next()
-                kind = ClientKind(name)
-                if kind == nil { throw call.error("ERR Unknown client type '", naming: name, "'") }
-            } else if option.equalsIgnoringCase("addr") {
-                address = try call.arguments.next().string
-            } else if option.equalsIgnoringCase("laddr") {
-                localAddress = try call.arguments.next().string
-            } else if option.equalsIgnoringCase("user") {
-                let name = try call.arguments.next()
-                guard name == ByteView("default") else {
-                    throw call.error("ERR No such user '", naming: name, "'")
-                }
-                user = name.string
-            } else if option.equalsIgnoringCase("skipme") {
-                if call.arguments.skip("yes") {
-                    sparesCaller = true
-                } else if call.arguments.skip("no") {
-                    sparesCaller = false
-                } else {
-                    throw .syntax
-                }
-            } else {
-                throw .syntax
-            }
-        }
-    }
-
-    func matches(_ record: ClientRecord, user recordUser: String, nowMilliseconds: Int64) -> Bool {
-        if let id, record.id != id { return false }
-        if let kind, record.kind != kind { return false }
-        if let user, recordUser != user { return false }
-        if let address, record.addresses.peer != address { return false }
-        if let localAddress, record.addresses.local != localAddress { return false }
-        // Whole seconds, as the field `age` shows them.
-        if let ageSecondsMin,
-            nowMilliseconds / 1000 - record.createdMilliseconds / 1000 < ageSecondsMin
-        {
-            return false
-        }
-        return true
-    }
-}
-
 private func kill(_ call: inout Call) throws(CommandError) -> Effect {
     let isOldForm = call.arguments.remaining == 1
-    let filter = try KillFilter(reading: &call)
+    let filter = try ClientFilter(reading: &call)
 
     let clients = unsafe call.state.clients
     var killed: [ClientRecord] = []
@@ -125,8 +51,8 @@ private func kill(_ call: inout Call) throws(CommandError) -> Effect {
     for record in clients.all() {
         let isCaller = record === call.record
         if isCaller && filter.sparesCaller { continue }
-        let user = clients.withTexts(record) { $0.user }
-        guard filter.matches(record, user: user, nowMilliseconds: call.keyspace.nowMilliseconds)
+        let texts = clients.withTexts(record) { $0 }
+        guard filter.matches(record, texts, nowMilliseconds: call.keyspace.nowMilliseconds)
         else { continue }
         if isCaller {
             killsCaller = true

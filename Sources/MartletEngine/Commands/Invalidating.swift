@@ -76,6 +76,14 @@ extension Call {
         if tracking.isOverfull { forgetSome(arguments, command) }
     }
 
+    /// Remembers one key that a client of this loop has read. Its shard is held.
+    func remember(_ key: Key, for record: ClientRecord) {
+        let shard = unsafe keyspace.shard(key)
+        let added = unsafe shard.pointee.tracked.remember(
+            key, for: Tracker(client: record.id, loop: loop))
+        unsafe state.tracking.count(keys: added.keys, trackers: added.trackers)
+    }
+
     /// Makes room for keys just remembered: one of the same shard goes for each, perhaps itself.
     private mutating func forgetSome(_ arguments: Arguments, _ command: Command) {
         let state = unsafe self.state

@@ -181,6 +181,8 @@ extension Executor {
             let read = service.read
         {
             let end = unsafe self.read(for: session, waiter, read)
+            // News that came before its locks; what it has read is to follow it.
+            tellTaken()
             if end != .replied { return end }
         }
         unsafe state.stopWaiting(session)
@@ -212,6 +214,11 @@ extension Executor {
         let plan = LockPlan.several(set)
         guard unsafe Router.lock(plan, keyspace.pointee) else { return .isHeldUp }
         defer { unsafe Router.unlock(plan, keyspace.pointee) }
+        if !call.trackers.inbox.isEmpty {
+            call.trackers.inbox.take(into: &call.trackers.taken)
+        }
+        call.actor = waiter.record.id
+        defer { call.actor = nil }
         // The loop may be in the middle of a request of another client.
         let own = (call.keyspace.database, call.reply.isRESP3)
         var ownReply = ByteBuffer()
@@ -230,6 +237,7 @@ extension Executor {
         ChangeLog.publish(.recorded, &call, statistics.counts)
         call.ready.holds = ReadyKeys.holdsNone
         if hasRead {
+            rememberKeys(of: waiter)
             swap(&waiter.reply, &call.reply.buffer)
         } else {
             unsafe renew(waiter, of: session)
@@ -237,6 +245,16 @@ extension Executor {
         swap(&call.reply.buffer, &ownReply)
         (call.keyspace.database, call.reply.isRESP3) = own
         return hasRead ? .replied : .waitsOn
+    }
+
+    /// Remembers what a tracking client has waited for and read now, all its keys held.
+    private mutating func rememberKeys(of waiter: Waiter) {
+        let record = waiter.record
+        let number = record.lastCommand.load(ordering: .relaxed)
+        guard record.tracking.remembersReads, number >= 0,
+            unsafe call.commands.all[number].access == .read
+        else { return }
+        for key in waiter.keys { call.remember(key.key, for: record) }
     }
 
     /// Puts a wait like an ended one in its place; its keys are held.

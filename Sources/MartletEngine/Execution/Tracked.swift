@@ -58,8 +58,14 @@ extension Executor {
         let trackers = call.trackers
         if trackers.inbox.isEmpty { return }
         trackers.inbox.take(into: &trackers.taken)
+        tellTaken()
+    }
+
+    /// Tells what was taken out of the inbox, when no request is being served.
+    mutating func tellTaken() {
+        if call.trackers.taken.isEmpty { return }
         var nothing = ByteBuffer()
-        trackers.tell(nil, &nothing)
+        call.trackers.tell(nil, &nothing)
     }
 
     /// A session will never come again.

@@ -68,6 +68,7 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Commands/CommandTable.swift",
         "Sources/MartletEngine/Commands/Streams/StreamProducers.swift",
         "Sources/MartletEngine/Commands/Strings/StringComparison.swift",
+        "Sources/MartletEngine/Execution/Admission.swift",
         "Sources/MartletEngine/Execution/Executor.swift",
         "Sources/MartletEngine/Execution/Serving.swift",
         "Sources/MartletEngine/Execution/Tracked.swift",

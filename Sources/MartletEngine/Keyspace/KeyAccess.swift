@@ -48,7 +48,8 @@ package struct KeyAccess {
     /// CLIENT NO-TOUCH: lookups leave no trace.
     package var leavesNoTrace = false
     var sinks: EffectSinks = []
-    /// Writes are held back, and with them the removal of what has expired: a read hides it only.
+    /// Writes are held back, and with them the removal of expired keys: a read hides them only. Fields
+    /// are taken out all the same, since small hashes hide none.
     var keepsExpired = false
 
     init(
@@ -120,7 +121,6 @@ package struct KeyAccess {
         _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>,
         _ now: Int64, _ countMax: Int
     ) -> Int? {
-        if keepsExpired { return slot.entry.isGone(at: now) ? nil : 0 }
         var hash = unsafe HashValue(
             CollectionPlace(
                 key, .hash, at: slot, in: partition, self, epoch: shard(key).pointee.epoch))

@@ -342,22 +342,18 @@ private let toldOfAll = ">2 $10 invalidate _ "
 
     // MARK: Beside other conditions
 
-    @Test func `while writes are paused, what expired is hidden and told when it is removed`() {
+    @Test func `while writes are paused, an expired key is hidden and told when it is removed`() {
         let client = tracker()
         let admin = server.client()
-        send(
-            "SET k 1 PX 100\nHSET h f 1 g 1\nHPEXPIRE h 100 FIELDS 1 f\nCLIENT PAUSE 100000 WRITE",
-            to: admin)
-        send("GET k\nHGETALL h", to: client)
+        send("SET k 1 PX 100\nCLIENT PAUSE 100000 WRITE", to: admin)
+        send("GET k", to: client)
         server.time.advance(milliseconds: 150)
-        #expect(
-            send("GET k\nHGET h f\nEXISTS h\nMULTI\nGET k\nEXEC", to: client)
-                == "_ _ :1 +OK +QUEUED *1 _ ")
+        #expect(send("GET k\nEXISTS k\nMULTI\nGET k\nEXEC", to: client) == "_ :0 +OK +QUEUED *1 _ ")
         server.reclaimExpired()
         server.tellTrackers()
         #expect(arrived(at: client) == "")
         send("CLIENT UNPAUSE", to: admin)
-        #expect(send("GET k\nHGET h f", to: client) == "_ " + told("k") + "_ " + told("h"))
+        #expect(send("GET k", to: client) == "_ " + told("k"))
     }
 
     @Test func `a killed tracker tracks no more`() {

@@ -306,7 +306,7 @@ import Testing
             < (error) ERR wrong number of arguments for 'client|kill' command
             > CLIENT KILL ID x            < (error) ERR client-id should be greater than 0
             > CLIENT KILL ID 0            < (error) ERR client-id should be greater than 0
-            > CLIENT KILL ID 1 2          < (error) ERR syntax error
+            > CLIENT KILL ID 1 x          < (error) ERR syntax error
             > CLIENT KILL ID              < (error) ERR No such client
             > CLIENT KILL TYPE foo        < (error) ERR Unknown client type 'foo'
             > CLIENT KILL TYPE master     < (integer) 0

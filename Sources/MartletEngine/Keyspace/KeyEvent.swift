@@ -99,6 +99,8 @@ package enum KeyEvent: UInt8 {
     case xgroupDelConsumer
     /// What a group has handed out, and to whom. Redis has no event for it.
     case groupChange
+    /// A stream without entries was made for a group. The group has an event, this has none.
+    case streamMade
     case expired
     case evicted
     case created
@@ -168,7 +170,7 @@ package enum KeyEvent: UInt8 {
         case .xgroupDestroy: (.stream, "xgroup-destroy")
         case .xgroupCreateConsumer: (.stream, "xgroup-createconsumer")
         case .xgroupDelConsumer: (.stream, "xgroup-delconsumer")
-        case .groupChange: ([], "")
+        case .groupChange, .streamMade: ([], "")
         case .expired: (.expired, "expired")
         case .evicted: (.evicted, "evicted")
         case .created: (.new, "new")

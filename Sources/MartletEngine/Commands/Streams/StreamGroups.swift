@@ -1,6 +1,7 @@
 //  XGROUP: consumer groups come, are set back or forward, and go.
 //
-//  Nothing here touches watched keys, as in Redis: what a group has read is no part of the value.
+//  But for MKSTREAM, nothing here touches watched keys, as in Redis: what a group has read is no part
+//  of the value.
 
 import MartletBase
 
@@ -162,7 +163,11 @@ private func createGroup(_ call: inout Call) throws(CommandError) -> Effect {
     // Options may not be repeated, which Redis sees by their number alone.
     if call.arguments.count > 8 { throw call.wrongSubcommand() }
     let id = from.isDollar ? stream.lastID : try from.streamID()
-    if stream.isMissing { try stream.create() }
+    if stream.isMissing {
+        try stream.create()
+        // Unlike its group, the key is something to watch for.
+        call.keyspace.record(.streamMade, key, count: 0)
+    }
     let read = options.entriesRead(of: stream)
     guard stream.addGroup(name, lastDeliveredID: id, entriesRead: read) else {
         throw .coded("BUSYGROUP Consumer Group name already exists")

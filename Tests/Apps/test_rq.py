@@ -10,7 +10,7 @@ from rq import Queue, Retry
 import rq_jobs
 
 
-pytestmark = pytest.mark.needs_scripts("it takes jobs into work by a script")
+pytestmark = pytest.mark.needs_scripts("its worker and its locks send EVALSHA")
 
 
 @pytest.fixture

@@ -13,7 +13,11 @@ extension CommandGroup {
             summary: "Appends a new message to a stream. Creates the key if it doesn't exist.",
             complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number "
                 + "of entries evicted.",
-            arity: .atLeast(5), keys: [.one(at: 1, [.readWrite, .update])], access: .write,
+            arity: .atLeast(5),
+            keys: [
+                .one(at: 1, [.readWrite, .update])
+                    .noting("UPDATE instead of INSERT because of the optional trimming feature")
+            ], access: .write,
             traits: [.fast, .growsMemory], acl: [.stream], tips: ["nondeterministic_output"],
             run: xadd)
     ]

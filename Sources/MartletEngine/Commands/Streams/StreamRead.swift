@@ -16,7 +16,7 @@ extension CommandGroup {
         },
         range(
             "XRANGE", "key start end [COUNT count]",
-            "Returns the messages from a stream within a range of IDs."
+            "Returns the messages from a stream within a range of IDs.", verb: "being "
         ) { (call) throws(CommandError) in try xrange(&call, isReversed: false) },
         range(
             "XREVRANGE", "key end start [COUNT count]",
@@ -25,11 +25,13 @@ extension CommandGroup {
     ]
 
     private static func range(
-        _ name: String, _ syntax: String, _ summary: String, run: @escaping Handler
+        _ name: String, _ syntax: String, _ summary: String, verb: String = "",
+        run: @escaping Handler
     ) -> Command {
         Command(
             name, since: "5.0.0", group: .stream, syntax: syntax, summary: summary,
-            complexity: "O(N) with N being the number of elements being returned. If N is constant "
+            complexity:
+                "O(N) with N being the number of elements \(verb)returned. If N is constant "
                 + "(e.g. always asking for the first 10 elements with COUNT), you can consider it "
                 + "O(1).",
             arity: .atLeast(4), keys: [.one(at: 1, [.readOnly, .access])], access: .read,

@@ -13,7 +13,7 @@ import MartletBase
 @safe
 package struct FanOut: ~Copyable {
     /// Part of the inbox's bytes.
-    private struct Piece: BitwiseCopyable {
+    struct Piece: BitwiseCopyable {
         let begin: Int
         var end: Int
         /// The number of the next one, or -1.
@@ -22,7 +22,7 @@ package struct FanOut: ~Copyable {
 
     /// A client that gets something.
     @safe
-    private struct Recipient: BitwiseCopyable {
+    struct Recipient: BitwiseCopyable {
         let session: UnsafeMutablePointer<Session>
         var first: Piece
         /// The number of its last piece, -1 for the first one.

@@ -56,7 +56,7 @@ import Testing
         let fields = try #require(reply?.elements?.first?.elements)
         let names = fields[9].elements?.compactMap { $0.elements?[0].text } ?? []
         #expect(names.contains("client|kill"))
-        #expect(!names.contains("client|tracking"))
+        #expect(names.contains("client|tracking"))
         #expect(fields[2] == .array([]))
         #expect(fields[6] == .array([.simple("@slow")]))
     }

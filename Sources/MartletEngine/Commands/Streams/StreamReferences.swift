@@ -93,9 +93,9 @@ extension Call {
 private func xackdel(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
     let name = try call.arguments.next()
-    let (policy, ids) = try call.deletion()
-
+    // Redis looks at the key before it reads the policy.
     let stream = try call.keyspace.stream(key)
+    let (policy, ids) = try call.deletion()
     guard let group = stream.group(named: name) else {
         call.writeMissing(ids)
         return .none
@@ -128,9 +128,8 @@ private func xackdel(_ call: inout Call) throws(CommandError) -> Effect {
 
 private func xdelex(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
-    let (policy, ids) = try call.deletion()
-
     let stream = try call.keyspace.stream(key)
+    let (policy, ids) = try call.deletion()
     if stream.isMissing {
         call.writeMissing(ids)
         return .none

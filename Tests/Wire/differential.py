@@ -171,7 +171,8 @@ class Peer:
             self.server.restart()
         self.inspector = self.server.connect(timeout=REPLY_SECONDS_MAX)
         self.inspector.ok("FLUSHALL")
-        # A subscriber of the round before would be counted.
+        # A subscriber of the round before, or left over from another test, would be counted.
+        self.inspector.ok("CLIENT", "KILL", "TYPE", "pubsub")
         while self.inspector.ok("CLIENT", "LIST", "TYPE", "pubsub"):
             time.sleep(0.001)
         self.inspector.ok("CONFIG", "SET", "notify-keyspace-events", self.events)

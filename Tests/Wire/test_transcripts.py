@@ -20,7 +20,8 @@ def run(server: Server, session: transcript.Session, protocol: int, split: bool)
     connections: dict[str, Connection] = {}
     with server.connect() as cleaner:
         cleaner.ok("FLUSHALL")
-        # Connections of the session before that are not closed yet would be counted as subscribers.
+        # Connections of the session before, or left over from another test, would be counted as subscribers.
+        cleaner.ok("CLIENT", "KILL", "TYPE", "pubsub")
         while cleaner.ok("CLIENT", "LIST", "TYPE", "pubsub"):
             time.sleep(0.001)
     try:

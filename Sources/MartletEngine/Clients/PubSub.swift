@@ -13,7 +13,8 @@
 //  counted it, each once, in order, and none behind the reply that ends its subscription.
 //
 //  Raw memory: the inboxes and the words that say whether they hold something, one per loop, allocated
-//  and freed here. A word is set under the lock and read by any thread; `wakes` is its loop's own.
+//  and freed here. A word is set under the lock and read by any thread; `wakes` and its word are their
+//  loop's own.
 
 import CSystem
 import MartletBase
@@ -73,7 +74,7 @@ package final class PubSub: @unchecked Sendable {
     private let sides: UnsafeMutablePointer<Side>
     private let loopCount: Int
     /// A cache line each: the first holds the number of subscriptions, the others say for each loop
-    /// whether its inbox holds something.
+    /// whether its inbox holds something and whether it has to wake others: see `LoopSignals`.
     private let words: UnsafeMutableRawPointer
     private var subscriptionCount = 0
 
@@ -85,7 +86,8 @@ package final class PubSub: @unchecked Sendable {
         for loop in 0..<loops { unsafe (sides + loop).initialize(to: Side()) }
         unsafe words = .allocate(byteCount: (loops + 1) * Self.wordBytes, alignment: 64)
         for index in 0...loops {
-            unsafe words.storeBytes(of: 0, toByteOffset: index * Self.wordBytes, as: UInt64.self)
+            let line = unsafe words + index * Self.wordBytes
+            unsafe line.initializeMemory(as: UInt64.self, repeating: 0, count: 2)
         }
     }
 
@@ -291,23 +293,24 @@ package final class PubSub: @unchecked Sendable {
     private func noteMessage(forLoop loop: Int, fromLoop source: Int) {
         if unsafe !sides[loop].inbox.entries.isEmpty { return }
         unsafe martlet_store_release_64(inboxWord(loop), 1)
-        if loop != source { unsafe sides[source].wakes.append(loop) }
+        if loop == source { return }
+        unsafe sides[source].wakes.append(loop)
+        signals(ofLoop: source).mustWake = true
     }
 
     /// The loops that wait for a wake-up by this one: called once an iteration, so that any number
     /// of messages cost one.
     package func takeWakes(ofLoop loop: Int) -> [Int] {
-        if unsafe sides[loop].wakes.isEmpty { return [] }
         defer { unsafe sides[loop].wakes.removeAll(keepingCapacity: true) }
+        signals(ofLoop: loop).mustWake = false
         return unsafe sides[loop].wakes
     }
 
     // MARK: Receiving, on the receiver's loop
 
-    /// Whether messages wait for a loop's clients.
-    @inline(__always)
-    package func hasMessages(forLoop loop: Int) -> Bool {
-        unsafe martlet_load_acquire_64(inboxWord(loop)) != 0
+    /// What a loop looks at between events. It stays valid as long as the registry.
+    package func signals(ofLoop loop: Int) -> LoopSignals {
+        unsafe LoopSignals(words: inboxWord(loop))
     }
 
     /// Empties a loop's inbox into `inbox`, an empty one.
@@ -381,6 +384,21 @@ package final class PubSub: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         return (kind == .shardChannel ? shardChannels.all : channels.all).map(\.name)
+    }
+}
+
+/// Whether a loop has something to do for subscribers: two words that cost it no reference count.
+@safe
+package struct LoopSignals {
+    fileprivate let words: UnsafeMutableRawPointer
+
+    /// Messages wait for the loop's clients.
+    package var hasMessages: Bool { unsafe martlet_load_acquire_64(words) != 0 }
+
+    /// Other loops wait for a wake-up by this one, whose own word this is.
+    package fileprivate(set) var mustWake: Bool {
+        get { unsafe martlet_load_relaxed_64(words + 8) != 0 }
+        nonmutating set { unsafe martlet_store_relaxed_64(words + 8, newValue ? 1 : 0) }
     }
 }
 

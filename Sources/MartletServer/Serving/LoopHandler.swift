@@ -27,6 +27,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
 
     private let context: ServerContext
     private let loop: Int
+    private let signals: LoopSignals
     /// In memory of its own: a property of a class would be checked for exclusive access at each use,
     /// which costs more than a request.
     private let work: UnsafeMutablePointer<Work>
@@ -50,6 +51,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     init(context: ServerContext, loop: Int) {
         self.context = context
         self.loop = loop
+        signals = context.state.pubSub.signals(ofLoop: loop)
         unsafe work = .allocate(capacity: 1)
         unsafe work.initialize(
             to: Work(
@@ -200,7 +202,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         unsafe work.pointee.releasesBeforeIteration = context.state.releaseCount.load(
             ordering: .acquiring)
         // What was published before a subscriber asked for something goes before the reply to that.
-        if context.state.pubSub.hasMessages(forLoop: loop) { deliverMessages() }
+        if signals.hasMessages { deliverMessages() }
     }
 
     func iterationEnded() -> Int32 {
@@ -212,8 +214,12 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         }
         let untilTimeout = endWaits()
         // Other loops first, so that they deliver while this one does.
-        for other in context.state.pubSub.takeWakes(ofLoop: loop) { context.loops[other].post {} }
-        if context.state.pubSub.hasMessages(forLoop: loop) { deliverMessages() }
+        if signals.mustWake {
+            for other in context.state.pubSub.takeWakes(ofLoop: loop) {
+                context.loops[other].post {}
+            }
+        }
+        if signals.hasMessages { deliverMessages() }
         let mustEvictMore = context.clientMemory.enforce(loop: loop, context)
         unsafe work.pointee.executor.iterationEnded()
         if mustEvictMore { return 0 }

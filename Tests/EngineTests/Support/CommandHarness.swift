@@ -75,7 +75,7 @@ final class CommandHarness {
 
     /// What the loop does between its events: hands messages out to those who listen.
     func deliverMessages() {
-        guard state.pubSub.hasMessages(forLoop: 0) else { return }
+        guard state.pubSub.signals(ofLoop: 0).hasMessages else { return }
         unsafe fanOut.deliver(state.pubSub, loop: 0) { session, bytes in
             if let outlet = unsafe session.pointee.outlet {
                 unsafe Unmanaged<HarnessClient>.fromOpaque(outlet).takeUnretainedValue()

@@ -280,7 +280,9 @@ private func push(_ words: String...) -> Reply { .push(elements(words)) }
         #expect(state.pubSub.takeWakes(ofLoop: 0) == [1])
         // The first message for loop 0 was its own.
         #expect(state.pubSub.takeWakes(ofLoop: 1) == [])
-        #expect(state.pubSub.hasMessages(forLoop: 0) && state.pubSub.hasMessages(forLoop: 1))
+        #expect(
+            state.pubSub.signals(ofLoop: 0).hasMessages
+                && state.pubSub.signals(ofLoop: 1).hasMessages)
         for loop in 0..<2 {
             var fanOut = FanOut()
             var texts: [String] = []
@@ -289,7 +291,7 @@ private func push(_ words: String...) -> Reply { .push(elements(words)) }
             #expect(texts.count == 1, "one write")
             let messages = texts[0].split(separator: "\r\n").compactMap { Int($0) }
             #expect(messages == [0, 1, 2, 3, 4])
-            #expect(!state.pubSub.hasMessages(forLoop: loop))
+            #expect(!state.pubSub.signals(ofLoop: loop).hasMessages)
         }
         #expect(far.publish("5", to: "c", fromLoop: 0) == 2)
         #expect(state.pubSub.takeWakes(ofLoop: 0) == [1])

@@ -86,8 +86,10 @@ def info(connection: Connection, section: str) -> dict[bytes, bytes]:
     return dict(line.split(b":", 1) for line in connection.ok("INFO", section).split(b"\r\n") if b":" in line)
 
 
-def test_info_and_client_list_tell_of_subscribers(martlet):
-    with martlet.connect() as control, martlet.connect() as subscriber:
+def test_info_and_client_list_tell_of_subscribers(new_server):
+    """On a server of its own: the shared one may still have subscribers of a test that just ended."""
+    server = new_server()
+    with server.connect() as control, server.connect() as subscriber:
         subscriber.ok("SUBSCRIBE", "a")
         subscriber.ok("PSUBSCRIBE", "b*")
         stats = info(control, "stats")

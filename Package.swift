@@ -27,8 +27,13 @@ let package = Package(
             name: "MartletTransport", dependencies: ["MartletBase", "CSystem"],
             swiftSettings: settings),
         .target(
+            name: "MartletPersistence", dependencies: ["MartletEngine", "MartletBase", "CSystem"],
+            swiftSettings: settings),
+        .target(
             name: "MartletServer",
-            dependencies: ["MartletEngine", "MartletTransport", "MartletBase", "CSystem"],
+            dependencies: [
+                "MartletPersistence", "MartletEngine", "MartletTransport", "MartletBase", "CSystem",
+            ],
             swiftSettings: settings),
         .executableTarget(
             name: "martlet", dependencies: ["MartletServer", "MartletBase", "CSystem"],
@@ -48,6 +53,10 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "TransportTests", dependencies: ["MartletTransport", "MartletBase", "CSystem"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "PersistenceTests",
+            dependencies: ["MartletPersistence", "MartletEngine", "MartletBase"],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests", dependencies: ["MartletServer", "MartletEngine", "MartletBase"],

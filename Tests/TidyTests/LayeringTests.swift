@@ -8,7 +8,10 @@ struct LayeringTests {
         "MartletBase": ["CSystem"],
         "MartletEngine": ["MartletBase", "CSystem"],
         "MartletTransport": ["MartletBase", "CSystem"],
-        "MartletServer": ["MartletEngine", "MartletTransport", "MartletBase", "CSystem"],
+        "MartletPersistence": ["MartletEngine", "MartletBase", "CSystem"],
+        "MartletServer": [
+            "MartletPersistence", "MartletEngine", "MartletTransport", "MartletBase", "CSystem",
+        ],
         "martlet": ["MartletServer", "MartletBase", "CSystem"],
         "LoadGenerator": ["MartletBase", "CSystem"],
         "Load": ["LoadGenerator", "MartletBase"],

@@ -410,6 +410,11 @@ class Duel:
         # Set by `survey`: disagreements are collected here, by kind, and play goes on.
         self.examples: dict[tuple, tuple[int, Failure]] | None = None
 
+    def listen(self) -> None:
+        """Compares keyspace events from now on, of all classes the oracle has."""
+        classes = b"KEAoc" if self.oracle_name == "redis8" else b"KEA"
+        self.ours.events = self.theirs.events = classes
+
     def note(self, failure: Failure) -> None:
         shapes = (re.sub(r"[0-9]+|\".*\"|b'.*?'", "", text)[:30] for text in (failure.ours, failure.theirs))
         kind = (failure.what.split(" ")[0].upper(), *shapes)
@@ -645,7 +650,7 @@ def main() -> int:
                 duel = Duel(martlet, oracle)
                 duel.compares_encodings = options.small_limit is None
                 if options.events:
-                    duel.ours.events = duel.theirs.events = b"KEA"
+                    duel.listen()
                 # Before, not only afterwards: a run that is cut off must be repeatable too.
                 print(f"{name}: seed {seed}", flush=True)
                 if options.survey:

@@ -31,7 +31,7 @@ EVENT_GROUPS = [group for group in generators.groups() if group not in ("streams
 @pytest.mark.parametrize("oracle", ["redis7", "redis8"])
 def test_random_commands_publish_the_oracles_events(martlet, oracle, request):
     duel = differential.Duel(martlet, request.getfixturevalue(oracle))
-    duel.ours.events = duel.theirs.events = b"KEA"
+    duel.listen()
     try:
         problem = differential.run(duel, 1, COMMANDS // 2, EVENT_GROUPS)
         assert problem is None, problem

@@ -62,6 +62,10 @@ ZADD z 1 a 2 b 3 c / ZMPOP 1 z MIN / ZMPOP 1 z MAX COUNT 5 / ZMPOP 1 z MIN / ZAD
 ZADD a 1 x 2 y / ZADD b 1 y 2 z / ZUNIONSTORE c 2 a b / ZINTERSTORE c 2 a b / ZDIFFSTORE c 2 a b / ZRANGESTORE c a 0 -1 / ZINTERSTORE c 2 a none / ZINTERSTORE c 2 a none / ZRANGESTORE a a 5 6 / ZRANGESTORE a a 5 6 / ZDIFFSTORE b 2 b b / ZUNIONSTORE d 1 none
 GEOADD g 1 1 a 2 2 b / GEOADD g 1 1 a / GEOADD g XX 3 3 a / GEOSEARCHSTORE s g FROMMEMBER b BYRADIUS 500 km / GEOSEARCHSTORE s g FROMLONLAT 50 50 BYRADIUS 1 km / GEOSEARCHSTORE s g FROMLONLAT 50 50 BYRADIUS 1 km / GEORADIUS g 2 2 500 km STORE s / GEORADIUS g 50 50 1 km STORE s / GEORADIUSBYMEMBER g b 500 km STOREDIST t
 SET k v / LPUSH k a / SADD s a / SET s v / SUNIONSTORE k none / SADD s2 a / SUNIONSTORE k s2 / LPUSH l a / RENAME l k / SORT l STORE k
+SET k v / LPUSH l a / SUNIONSTORE l k2 / SADD s a / SET s v / SET s w GET / SETEX s 100 w / GETSET s x / MSET s y l z / SADD t a b / SUNIONSTORE s t / SUNIONSTORE s t / SDIFFSTORE t t none / BITOP AND s k k / BITOP AND s k k
+ZADD z 1 a 2 b / SET k v / ZRANGESTORE k z 0 -1 / ZUNIONSTORE k 1 z / ZRANGESTORE k z 5 6 / RPUSH l 2 1 / SORT l STORE z / SORT l STORE l / GEOADD g 1 1 a / SET k v / GEOSEARCHSTORE k g FROMLONLAT 1 1 BYRADIUS 5 km / GEOSEARCHSTORE l g FROMLONLAT 1 1 BYRADIUS 5 km
+SET a 1 / RPUSH b 1 / RENAME a b / SET a 2 / COPY a b REPLACE / RPUSH l 1 / COPY l b REPLACE / COPY l b DB 1 REPLACE / COPY a b DB 1 REPLACE / XADD x 1-1 f v / RENAME x b / SET r 1 PX 1 / ~ / RENAME l r
+SET k v PX 1 / ~ / SET k w / RPUSH l 1 / PEXPIRE l 1 / ~ / SET l v / PFADD h a / PFADD h b / PFMERGE h k2 / SET h v / APPEND h w / INCR n / INCR n / SETRANGE h 0 x / MULTI / SET n 2 / RPUSH q 1 / SET q 1 / EXEC
 MULTI / SET a 1 / INCR a / DEL a / EXEC
 MULTI / SET a 1 EX 100 / LPUSH l x / LPOP l / EXEC
 SELECT 5 / SET a 1 / MOVE a 0
@@ -170,16 +174,19 @@ EXPLAINED: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("classes", ["KEA", "KEAn", "Em"])
-@pytest.mark.parametrize("oracle, text", [
-    ("redis7", CASES), ("redis8", CASES + NEWER_CASES), ("valkey9", CASES + NEWER_CASES)],
-    ids=["redis7", "redis8", "valkey9"])
-def test_commands_publish_the_events_of_the_oracle(new_server, oracle, text, classes, request):
+CLASSES = ["KEA", "KEAn", "Em"]
+TEXTS = {"redis7": CASES, "redis8": CASES + NEWER_CASES, "valkey9": CASES + NEWER_CASES}
+
+
+# Only Redis 8 knows the classes `o` and `c`.
+@pytest.mark.parametrize("oracle, classes", [
+    *((oracle, classes) for oracle in TEXTS for classes in CLASSES), ("redis8", "KEAnoc"), ("redis8", "Koc")])
+def test_commands_publish_the_events_of_the_oracle(new_server, oracle, classes, request):
     martlet = new_server("--enable-debug-command", "yes")
     ours, theirs = Listener(martlet, classes), Listener(request.getfixturevalue(oracle), classes)
     wrong = []
     try:
-        for case in cases(text):
+        for case in cases(TEXTS[oracle]):
             if any(" / ".join(case).startswith(begin) for begin in EXPLAINED[oracle]):
                 continue
             mine, right = ours.run(case), theirs.run(case)

@@ -254,6 +254,9 @@ package final class EngineState: @unchecked Sendable {
             sinks.insert(.notifying)
             if classes.contains(.new) { sinks.insert(.creation) }
             if classes.contains(.miss) { sinks.insert(.misses) }
+            if !classes.isDisjoint(with: [.overwritten, .typeChanged]) {
+                sinks.insert(.replacements)
+            }
         }
         unsafe martlet_store_release_32(sinksWord, sinks.rawValue)
     }

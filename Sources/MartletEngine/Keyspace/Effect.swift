@@ -54,6 +54,8 @@ struct EffectSinks: OptionSet {
     static let creation = EffectSinks(rawValue: 16)
     /// Among them those of keys that a command looked for and did not find.
     static let misses = EffectSinks(rawValue: 32)
+    /// Among them those of values that give way to others.
+    static let replacements = EffectSinks(rawValue: 64)
 }
 
 /// The effects of the running command or transaction beyond the one it returns.

@@ -32,6 +32,8 @@ package struct EventClasses: OptionSet, Sendable {
     static let stream = EventClasses(rawValue: 1 << 11)
     static let miss = EventClasses(rawValue: 1 << 12)
     static let new = EventClasses(rawValue: 1 << 14)
+    static let overwritten = EventClasses(rawValue: 1 << 15)
+    static let typeChanged = EventClasses(rawValue: 1 << 16)
 }
 
 /// What happened to a key.
@@ -105,6 +107,8 @@ package enum KeyEvent: UInt8 {
     case evicted
     case created
     case missed
+    case overwritten
+    case typeChanged
 
     /// The event's class and its name.
     package var announcement: (eventClass: EventClasses, name: StaticString) {
@@ -175,6 +179,8 @@ package enum KeyEvent: UInt8 {
         case .evicted: (.evicted, "evicted")
         case .created: (.new, "new")
         case .missed: (.miss, "keymiss")
+        case .overwritten: (.overwritten, "overwritten")
+        case .typeChanged: (.typeChanged, "type_changed")
         }
     }
 
@@ -194,5 +200,10 @@ package enum KeyEvent: UInt8 {
 
     /// The key is another one now, for those who watch it or wait for it.
     @inline(__always)
-    var isChange: Bool { self != .created && self != .missed }
+    var isChange: Bool {
+        switch self {
+        case .created, .missed, .overwritten, .typeChanged: false
+        default: true
+        }
+    }
 }

@@ -527,6 +527,7 @@ extension KeyAccess {
     ) throws(CommandError) {
         if new.lacksMemory { throw .outOfMemory }
         var target = self
+        let old = kindReplaced(key)
         // Another value is no other key.
         if remove(key) { target.sinks.remove(.creation) }
         var outline = MemberOutline()
@@ -549,10 +550,11 @@ extension KeyAccess {
                 }
             }
             if let failure { throw failure }
-            return
+        } else {
+            try place.adopt(Structure(new.takeSet()))
+            place.markBeyondLimits()
         }
-        try place.adopt(Structure(new.takeSet()))
-        place.markBeyondLimits()
+        noteReplacement(of: old, by: .set, key)
     }
 }
 

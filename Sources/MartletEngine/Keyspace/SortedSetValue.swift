@@ -416,6 +416,7 @@ extension KeyAccess {
         let shard = unsafe shard(key)
         let partition = unsafe shard.pointee.makePartition(
             database, hashKey: keyspace.pointee.hashKey)
+        let old = kindReplaced(key)
         let slot = unsafe slot(key, database)?.slot
         let epoch = unsafe shard.pointee.epoch
         var bytes = PackedSortedSet.headerBytes
@@ -452,6 +453,7 @@ extension KeyAccess {
         }
         if made == nil { throw .outOfMemory }
         if slot == nil { births.note(key) }
+        noteReplacement(of: old, by: .sortedSet, key)
     }
 }
 

@@ -52,8 +52,7 @@ package struct KeyspaceEvents: OptionSet, Equatable, Sendable {
     package init(rawValue: Int) { self.rawValue = rawValue }
 
     // The bits are those of `EventClasses`, whose letters they follow.
-    // `o` and `c` of Redis 8.2 are refused: no command tells of them yet.
-    package static let letters = "Ag$lshzxeKEtmdn"
+    package static let letters = "Ag$lshzxeKEtmdnoc"
 
     package static let all = KeyspaceEvents(letters: "g$lshzxetd")
 
@@ -71,11 +70,12 @@ package struct KeyspaceEvents: OptionSet, Equatable, Sendable {
     }
 
     /// The letters in the order in which CONFIG GET of Redis shows them: `A` for all classes it
-    /// stands for. Redis forgets `n` beside `A`; here it is shown, so that it survives a REWRITE.
+    /// stands for. Redis forgets `n`, `o` and `c` beside `A`; here they are shown, so that they survive
+    /// a REWRITE.
     var text: String {
         let isAll = isSuperset(of: .all)
         var text = isAll ? "A" : ""
-        for letter in (isAll ? "" : "g$lshzxetd") + "nKEm" where contains(letter: letter) {
+        for letter in (isAll ? "" : "g$lshzxetd") + "nocKEm" where contains(letter: letter) {
             text.append(letter)
         }
         return text

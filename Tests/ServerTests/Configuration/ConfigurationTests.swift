@@ -270,6 +270,7 @@ private func content(_ path: String) throws -> String {
 
     @Test(arguments: [
         ("KEA", "AKE"), ("Kg$lshzxetd", "AK"), ("dtgE", "gtdE"), ("KEAnm", "AnKEm"), ("Kgn", "gnK"),
+        ("Koc", "ocK"), ("KEAcon", "AnocKE"),
     ])
     func `event classes are shown as Redis shows them`(given: String, shown: String) throws {
         let directive = try #require(Directive.named("notify-keyspace-events"))

@@ -137,7 +137,9 @@ private func bitOperation(_ call: inout Call) throws(CommandError) -> Effect {
             })
     }
     do {
+        let old = call.keyspace.kindReplaced(destination)
         try call.keyspace.setComputed(destination, result.view)
+        call.keyspace.noteReplacement(of: old, by: .string, destination)
     } catch {
         call.reply.buffer.truncate(to: call.reply.buffer.count - replyBytes(length))
         throw error

@@ -45,9 +45,12 @@ private func rename(_ call: inout Call, onlyIfFree: Bool) throws(CommandError) -
         if onlyIfFree { call.reply.integer(0) } else { call.reply.ok() }
         return .none
     }
-    try call.keyspace.move(source, to: destination, inDatabase: call.keyspace.database)
+    let database = call.keyspace.database
+    let old = call.keyspace.kindReplaced(destination)
+    try call.keyspace.move(source, to: destination, inDatabase: database)
     call.keyspace.record(.renameFrom, source, count: 0)
     call.keyspace.record(.renameTo, destination)
+    call.keyspace.noteReplacement(of: old, destination, inDatabase: database)
     if onlyIfFree { call.reply.integer(1) } else { call.reply.ok() }
     return .recorded
 }
@@ -76,8 +79,10 @@ private func copy(_ call: inout Call) throws(CommandError) -> Effect {
         call.reply.integer(0)
         return .none
     }
+    let old = call.keyspace.kindReplaced(destination, inDatabase: database)
     try call.keyspace.copy(source, to: destination, inDatabase: database)
     call.keyspace.record(.copyTo, destination, inDatabase: database)
+    call.keyspace.noteReplacement(of: old, destination, inDatabase: database)
     call.reply.integer(1)
     return .recorded
 }

@@ -240,6 +240,7 @@ private func store(
         }
     }
 
+    let old = call.keyspace.kindReplaced(destination)
     // Another value is no other key.
     if call.keyspace.remove(destination) { call.keyspace.sinks.remove(.creation) }
     do throws(CommandError) {
@@ -256,6 +257,7 @@ private func store(
         call.keyspace.record(.del, destination)
         throw error
     }
+    call.keyspace.noteReplacement(of: old, by: .list, destination)
 }
 
 extension KeyAccess {

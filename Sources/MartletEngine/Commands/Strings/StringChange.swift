@@ -38,7 +38,7 @@ private func setMany(_ call: inout Call) throws(CommandError) -> Effect {
     if call.arguments.count % 2 == 0 { throw call.arityError() }
     while !call.arguments.isAtEnd {
         let key = try call.arguments.key()
-        try call.keyspace.setString(key, try call.arguments.next(), expiry: .clear)
+        try call.keyspace.replaceString(key, try call.arguments.next(), expiry: .clear)
         call.keyspace.record(.set, key)
     }
     call.reply.ok()
@@ -57,7 +57,7 @@ private func setManyIfMissing(_ call: inout Call) throws(CommandError) -> Effect
     call.arguments.position = 1
     while !call.arguments.isAtEnd {
         let key = try call.arguments.key()
-        try call.keyspace.setString(key, try call.arguments.next(), expiry: .clear)
+        try call.keyspace.replaceString(key, try call.arguments.next(), expiry: .clear)
         call.keyspace.record(.set, key)
     }
     call.reply.integer(1)

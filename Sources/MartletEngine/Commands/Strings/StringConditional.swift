@@ -100,7 +100,7 @@ private func setManyWithExpiry(_ call: inout Call) throws(CommandError) -> Effec
             call.keyspace.noteSetAndExpired(key)
             continue
         }
-        try call.keyspace.setString(key, value, expiry: options.expiry)
+        try call.keyspace.replaceString(key, value, expiry: options.expiry)
         call.keyspace.record(.set, key)
         if case .at = options.expiry { call.keyspace.record(.expire, key, count: 0) }
     }

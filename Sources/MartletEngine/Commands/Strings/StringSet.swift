@@ -78,7 +78,7 @@ private func set(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
     let value = try call.arguments.next()
     if call.arguments.isAtEnd {
-        try call.keyspace.setString(key, value, expiry: .clear)
+        try call.keyspace.replaceString(key, value, expiry: .clear)
         call.reply.ok()
         return .changed(.set)
     }
@@ -228,7 +228,7 @@ private func store(
         call.keyspace.noteSetAndExpired(key)
         return .recorded
     }
-    try call.keyspace.setString(key, value, expiry: expiry)
+    try call.keyspace.replaceString(key, value, expiry: expiry)
     guard case .at = expiry else { return .changed(.set) }
     call.keyspace.record(.set, key)
     call.keyspace.record(.expire, key, count: 0)
@@ -238,7 +238,9 @@ private func store(
 extension KeyAccess {
     /// Removes a key that was set with a deadline in the past, and records its short life.
     func noteSetAndExpired(_ key: Key) {
+        let old = kindReplaced(key)
         if !remove(key) { births.note(key) }
+        noteReplacement(of: old, by: .string, key)
         record(.set, key)
         record(.expire, key, count: 0)
         record(.expired, key, count: 0)
@@ -278,7 +280,7 @@ private func getSet(_ call: inout Call) throws(CommandError) -> Effect {
         call.reply.null()
     }
     do {
-        try call.keyspace.setString(key, value, expiry: .clear)
+        try call.keyspace.replaceString(key, value, expiry: .clear)
     } catch {
         call.reply.buffer.truncate(to: before)
         throw error

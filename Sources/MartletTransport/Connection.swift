@@ -70,6 +70,9 @@ struct Connection: ~Copyable {
     /// Replies the socket has not taken.
     var pending: ByteBuffer
 
+    /// Which bytes of `pending` wait for something else than the socket; nil for none.
+    var withheld: UnsafeMutablePointer<WithheldReplies>?
+
     /// `received` is not called with fewer bytes.
     var minimumBytes: Int
 
@@ -99,6 +102,7 @@ struct Connection: ~Copyable {
         unsafe context = nil
         input = ByteBuffer()
         pending = ByteBuffer()
+        unsafe withheld = nil
         minimumBytes = 0
         countedBytes = 0
         lastActivityMilliseconds = 0

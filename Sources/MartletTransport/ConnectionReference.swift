@@ -52,16 +52,34 @@ package struct ConnectionReference: Sendable {
     ///
     /// - Precondition: the connection is not the one whose `received` is running: its own `output`
     ///   is the place for its bytes.
-    package func append(_ bytes: ByteView) {
-        if let slot = unsafe current { unsafe loop.append(bytes, to: slot) }
+    ///
+    /// - Parameters:
+    ///   - bytes: what is sent.
+    ///   - position: they leave once `EventLoop.release` was told this; 0 for at once.
+    package func append(_ bytes: ByteView, until position: UInt64 = 0) {
+        if let slot = unsafe current { unsafe loop.append(bytes, until: position, to: slot) }
     }
 
     /// The same for bytes that are to leave before whatever else is requested of the connection, its
     /// end included: they are offered to the socket at once.
     ///
     /// - Precondition: no `received` is running.
-    package func send(_ bytes: ByteView) {
-        if let slot = unsafe current { unsafe loop.sendNow(bytes, to: slot) }
+    package func send(_ bytes: ByteView, until position: UInt64 = 0) {
+        if let slot = unsafe current { unsafe loop.sendNow(bytes, until: position, to: slot) }
+    }
+
+    /// Withholds the next `bytes` of what the running `received` writes to its output, those before
+    /// them having been spoken of: they leave once `EventLoop.release` was told `position`.
+    ///
+    /// - Parameters:
+    ///   - bytes: how many.
+    ///   - position: what they wait for; 0 for nothing but those before them.
+    ///   - isRevocable: they are one whole reply, in whose place an error may stand.
+    /// - Precondition: the connection is the one whose `received` is running.
+    package func withhold(bytes: Int, until position: UInt64, isRevocable: Bool) {
+        if let slot = unsafe current {
+            unsafe loop.withhold(bytes, until: position, isRevocable: isRevocable, slot)
+        }
     }
 
     /// Ends a pause: unconsumed bytes are handed to the handler again, then reading goes on. Takes

@@ -117,6 +117,7 @@ extension EventLoop {
         }
         if flags.contains(.aboveSoftLimit) { unsafe state.pointee.aboveSoftLimitCount -= 1 }
         unsafe state.pointee.bufferBytes -= slot.pointee.countedBytes
+        unsafe endWithholding(slot, isListed: true)
         unsafe Glibc.close(slot.pointee.descriptor)
         unsafe state.pointee.table.giveBack(slot)
         counters.connections.subtract(1, ordering: .relaxed)
@@ -161,7 +162,7 @@ extension EventLoop {
         let begin = unsafe state.pointee.output.count
         let outcome = unsafe callHandler(slot, input, handler)
         if outcome.consumed == received && outcome.next == .readOn,
-            unsafe slot.pointee.pending.isEmpty
+            unsafe slot.pointee.pending.isEmpty && slot.pointee.withheld == nil
         {
             unsafe holdReply(slot, from: begin)
         } else {
@@ -378,7 +379,9 @@ extension EventLoop {
     private func send(_ slot: Slot, _ outcome: Outcome) {
         let size = unsafe state.pointee.output.count
         if size == 0 { return }
-        if unsafe slot.pointee.pending.isEmpty && outcome.next != .closeNow {
+        if unsafe slot.pointee.withheld != nil {
+            unsafe keepWithheld(slot, outcome)
+        } else if unsafe slot.pointee.pending.isEmpty && outcome.next != .closeNow {
             let sent = unsafe martlet_send(
                 slot.pointee.descriptor, state.pointee.output.view.address, size)
             if sent == size {
@@ -435,8 +438,8 @@ extension EventLoop {
     }
 
     /// Writes pending bytes as far as the socket takes them.
-    private func flush(_ slot: Slot) {
-        let size = unsafe slot.pointee.pending.count
+    func flush(_ slot: Slot) {
+        let size = unsafe sendableBytes(slot)
         if size > 0 {
             let sent = unsafe Glibc.send(
                 slot.pointee.descriptor, slot.pointee.pending.view.address, size,
@@ -450,7 +453,10 @@ extension EventLoop {
             }
         }
         let interest = unsafe slot.pointee.interest
-        if unsafe slot.pointee.pending.isEmpty {
+        if unsafe slot.pointee.withheld != nil && sendableBytes(slot) == 0 {
+            // The rest waits for something else than the socket.
+            unsafe watch(slot, for: interest & ~EPOLLOUT.rawValue)
+        } else if unsafe slot.pointee.pending.isEmpty {
             unsafe slot.pointee.pending.release()
             unsafe watch(slot, for: interest & ~EPOLLOUT.rawValue)
             if unsafe slot.pointee.flags.contains(.closesAfterFlush) { unsafe doom(slot) }
@@ -505,24 +511,24 @@ extension EventLoop {
 
     // MARK: Requests from handlers and the mailbox
 
-    func append(_ bytes: ByteView, to slot: Slot) {
+    func append(_ bytes: ByteView, until position: UInt64, to slot: Slot) {
         unsafe precondition(
             state.pointee.served != slot,
             "a connection that is being served is answered through its output")
         if unsafe !slot.pointee.flags.isDisjoint(with: [.doomed, .closesAfterFlush]) { return }
-        unsafe slot.pointee.pending.append(bytes)
+        unsafe appendPending(bytes, until: position, slot)
         unsafe pendingChanged(slot)
         unsafe enqueue(slot)
     }
 
-    func sendNow(_ bytes: ByteView, to slot: Slot) {
+    func sendNow(_ bytes: ByteView, until position: UInt64, to slot: Slot) {
         unsafe precondition(state.pointee.served == nil, "nothing is being served")
         sendHeldReplies()
         if unsafe !slot.pointee.flags.isDisjoint(with: [.doomed, .closesAfterFlush]) { return }
-        if unsafe slot.pointee.pending.isEmpty {
+        if unsafe slot.pointee.pending.isEmpty && position <= state.pointee.releasedPosition {
             unsafe sendAhead(bytes, to: slot)
         } else {
-            unsafe slot.pointee.pending.append(bytes)
+            unsafe appendPending(bytes, until: position, slot)
             unsafe pendingChanged(slot)
             if unsafe slot.pointee.interest & EPOLLOUT.rawValue == 0 { unsafe flush(slot) }
         }

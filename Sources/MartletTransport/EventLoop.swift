@@ -348,6 +348,10 @@ struct LoopState: ~Copyable {
     /// The connection whose `received` is running.
     var served: UnsafeMutablePointer<Connection>?
 
+    /// Connections that withhold replies, and the position up to which those were released.
+    var withholding: [UnsafeMutablePointer<Connection>] = unsafe []
+    var releasedPosition: UInt64 = 0
+
     /// Connections that something was requested of, in order.
     var queueHead: UnsafeMutablePointer<Connection>?
     var queueTail: UnsafeMutablePointer<Connection>?

@@ -83,6 +83,7 @@ struct UnsafeCodeTests {
         "Sources/MartletTransport/LoopCounters.swift",
         "Sources/MartletTransport/Mailbox.swift",
         "Sources/MartletTransport/SocketAddress.swift",
+        "Sources/MartletTransport/WithheldReplies.swift",
         "Sources/MartletServer/Detachment.swift",
         "Sources/MartletServer/Locked.swift",
         "Sources/MartletServer/Serving/BlockedClients.swift",

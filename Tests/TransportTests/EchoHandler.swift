@@ -16,6 +16,8 @@ final class ScriptedHandler: ConnectionHandler {
     var refuses = false
     var closesOnHangUp = true
     var sleepMilliseconds: Int32 = -1
+    /// The position that a test has told the loop of.
+    var released: UInt64 = 0
 
     private(set) var connections: [Int: ConnectionReference] = [:]
     private(set) var openedCount = 0

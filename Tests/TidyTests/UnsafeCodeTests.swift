@@ -30,6 +30,7 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Keyspace/Shard.swift",
         "Sources/MartletEngine/Keyspace/ShardLock.swift",
         "Sources/MartletEngine/Keyspace/Slabs.swift",
+        "Sources/MartletEngine/Keyspace/SnapshotSaver.swift",
         "Sources/MartletEngine/Keyspace/SortedSetValue.swift",
         "Sources/MartletEngine/Keyspace/StreamValue.swift",
         "Sources/MartletEngine/Keyspace/Table.swift",

@@ -127,6 +127,8 @@ package final class EngineState: @unchecked Sendable {
     private var awaitedKeyCount = 0
     /// Clients that track keys, likewise.
     private let trackerCount = Atomic<Int>(0)
+    /// A snapshot is under way, likewise.
+    private var isSaving = false
     let sinksWord: UnsafeMutableRawPointer
     /// Client-side caching.
     package let tracking: Tracking
@@ -244,8 +246,17 @@ package final class EngineState: @unchecked Sendable {
         updateSinks()
     }
 
+    /// A snapshot has begun, or ended. The caller holds all shards, whose next holders see it.
+    func setSaving(_ isOn: Bool) {
+        lock.lock()
+        defer { lock.unlock() }
+        isSaving = isOn
+        updateSinks()
+    }
+
     private func updateSinks() {
         var sinks: EffectSinks = []
+        if isSaving { sinks.insert(.saving) }
         if watchCount > 0 { sinks.insert(.watching) }
         if waiterCount > 0 { sinks.insert(.waiting) }
         if trackingClientCount > 0 { sinks.insert(.tracking) }

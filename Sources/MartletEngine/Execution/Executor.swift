@@ -559,7 +559,9 @@ package struct Executor: ~Copyable {
     /// Runs the handler; its locks are held.
     @inline(__always)
     mutating func runHeld(_ row: UnsafeMutablePointer<CommandRow>) {
-        call.keyspace.sinks = unsafe EffectSinks(rawValue: martlet_load_relaxed_32(sinks))
+        let active = unsafe EffectSinks(rawValue: martlet_load_relaxed_32(sinks))
+        call.keyspace.sinks = active
+        if active.contains(.saving) { unsafe saveKeys(row) }
         do {
             let effect = try unsafe row.pointee.run(&call)
             assert(
@@ -568,6 +570,20 @@ package struct Executor: ~Copyable {
             ChangeLog.publish(effect, &call, counts)
         } catch {
             fail(error)
+        }
+    }
+
+    /// Saves the keys of a command that may change them for the snapshot under way; see
+    /// `SnapshotSaver`. What flags its keys have does not count: XREADGROUP only reads its key, and
+    /// changes the group.
+    @inline(never)
+    private mutating func saveKeys(_ row: UnsafeMutablePointer<CommandRow>) {
+        if unsafe row.pointee.isReadOnly { return }
+        let command = unsafe call.commands.all[call.commandNumber]
+        let database = call.keyspace.database
+        KeySpec.forEachKey(command.keys, call.arguments) { index, _ in
+            call.keyspace.save(
+                unsafe keyspace.pointee.key(call.arguments[index]), inDatabase: database)
         }
     }
 

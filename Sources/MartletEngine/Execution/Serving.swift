@@ -72,6 +72,12 @@ extension Call {
             reply.isRESP3 = waiter.isRESP3
             let ownActor = actor
             actor = waiter.record.id
+            if keyspace.sinks.contains(.saving) {
+                keyspace.save(key, inDatabase: ready.database)
+                if let destination = waiter.destination {
+                    keyspace.save(destination.key, inDatabase: ready.database)
+                }
+            }
             do {
                 try service?.run(&self, key)
             } catch {

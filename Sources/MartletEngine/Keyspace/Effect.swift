@@ -56,6 +56,8 @@ struct EffectSinks: OptionSet {
     static let misses = EffectSinks(rawValue: 32)
     /// Among them those of values that give way to others.
     static let replacements = EffectSinks(rawValue: 64)
+    /// A snapshot is under way: what a command may change is saved before.
+    static let saving = EffectSinks(rawValue: 128)
 }
 
 /// The effects of the running command or transaction beyond the one it returns.

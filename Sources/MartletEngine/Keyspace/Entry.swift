@@ -79,6 +79,7 @@ struct EntryHeader {
     static let collectionBits = isModifiedBit | holdsIntegersBit | hadFieldExpiryBit
     /// Either kind of deadline.
     static let deadlineBits = hasExpiryBit | hasFieldExpiryBit
+    static let epochMask: UInt64 = 0xFF << 16
     static let accessMask: UInt64 = 0xFF_FFFF << 24
 
     @inline(__always) var hasExpiry: Bool { bits & Self.hasExpiryBit != 0 }
@@ -172,9 +173,14 @@ package struct Entry: Equatable {
         }
     }
 
-    /// The snapshot epoch of the entry.
+    /// The snapshot epoch of the entry: that in which it was born or last saved.
     @inline(__always)
-    var epoch: UInt8 { UInt8(truncatingIfNeeded: header.bits >> 16) }
+    var epoch: UInt8 {
+        get { UInt8(truncatingIfNeeded: header.bits >> 16) }
+        nonmutating set {
+            header.bits = header.bits & ~EntryHeader.epochMask | UInt64(newValue) << 16
+        }
+    }
 
     private var wideWord: UInt64 {
         unsafe address.load(

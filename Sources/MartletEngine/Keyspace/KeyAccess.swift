@@ -102,6 +102,7 @@ package struct KeyAccess {
         _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>
     ) {
         if keepsExpired { return }
+        save(key, inDatabase: database)
         // No change that somebody made: what INFO counts since the last save leaves it out.
         unsafe effects.pointee.append(.expired, key, database: database, sinks: sinks, count: 0)
         unsafe partition.pointee.remove(slot, hash: key.hash)
@@ -121,6 +122,7 @@ package struct KeyAccess {
         _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>,
         _ now: Int64, _ countMax: Int
     ) -> Int? {
+        save(key, inDatabase: database)
         var hash = unsafe HashValue(
             CollectionPlace(
                 key, .hash, at: slot, in: partition, self, epoch: shard(key).pointee.epoch))
@@ -361,6 +363,8 @@ package struct KeyAccess {
     @inline(__always)
     package func remove(_ key: Key) -> Bool {
         guard let found = unsafe slot(key, database) else { return false }
+        // Some commands remove keys that their request does not name.
+        if sinks.contains(.saving) { save(key, inDatabase: database) }
         unsafe found.partition.pointee.remove(found.slot, hash: key.hash)
         return true
     }
@@ -416,6 +420,8 @@ package struct KeyAccess {
         let wasModified = entry.header.isModified
         var target = self
         target.database = other
+        // The request names the key of its own database only.
+        if other != database { save(destination, inDatabase: other) }
         // What is there gives way to the other key, which begins to exist in its place.
         if sinks.contains(.creation), target.find(destination) != nil {
             target.births.note(destination)

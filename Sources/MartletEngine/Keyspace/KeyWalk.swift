@@ -101,7 +101,8 @@ extension KeyAccess {
                     in: other, old: { target.presence($0) != .missing }, new: { _ in .missing })
             }
             removed += unsafe partition.pointee.count
-            unsafe partition.pointee.flush(hashKey: keyspace.pointee.hashKey)
+            unsafe partition.pointee.flush(
+                hashKey: keyspace.pointee.hashKey, keyspace.pointee.saver)
         }
         return removed
     }

@@ -34,6 +34,8 @@ struct Partition: ~Copyable {
     var heapBytes = 0
     /// Entries whose value stands outside of them: none of these, and a flush need not walk.
     var heapCount = 0
+    /// The database it was when a snapshot began that has not walked all of it yet; else -1.
+    var snapshotDatabase: Int32 = -1
 
     /// Strings up to this stand in their entry, if entry and all fit a slab object.
     static let inlineValueBytesMax = 960
@@ -487,10 +489,10 @@ struct Partition: ~Copyable {
         return bytes + (count == 0 ? 0 : table.bytes / count)
     }
 
-    /// Empties the partition; the old contents are freed elsewhere once no loop can read them.
-    mutating func flush(hashKey: HashKey) {
+    /// Empties the partition; the old contents are freed elsewhere once no loop can read them, and a
+    /// snapshot that still needs some of them is through.
+    mutating func flush(hashKey: HashKey, _ saver: SnapshotSaver?) {
         guard count > 0 else { return }
-        let removed = count
         var old = Partition(hashKey: hashKey)
         table.exchange(with: &old.table)
         swap(&slabs, &old.slabs)
@@ -498,8 +500,19 @@ struct Partition: ~Copyable {
         swap(&fieldExpiry, &old.fieldExpiry)
         swap(&heapBytes, &old.heapBytes)
         swap(&heapCount, &old.heapCount)
+        swap(&snapshotDatabase, &old.snapshotDatabase)
         let box = UnsafeMutablePointer<Partition>.allocate(capacity: 1)
         unsafe box.initialize(to: old)
+        if let saver, unsafe box.pointee.snapshotDatabase >= 0 {
+            unsafe saver.keep(box)
+        } else {
+            unsafe Self.release(box)
+        }
+    }
+
+    /// Frees, elsewhere, a partition that a flush took its contents into.
+    static func release(_ box: UnsafeMutablePointer<Partition>) {
+        let removed = unsafe box.pointee.count
         let address = UInt(bitPattern: box)
         Reclaimer.shared.run(objects: removed) {
             Quiescence.shared.synchronize()

@@ -102,6 +102,10 @@ package struct Keyspace: ~Copyable {
     package let shardCount: Int
     package let databaseCount: Int
     let hashKey: HashKey
+    /// The snapshot under way. Changed while all shards are held, read while one is.
+    var saver: SnapshotSaver?
+    /// Snapshots in a row that did not come to their end, likewise.
+    var earlyEnds = 0
 
     /// Two cache lines, so that no two locks share one and the neighbour prefetch does no harm.
     static let shardBytes = 128
@@ -186,6 +190,12 @@ package struct Keyspace: ~Copyable {
 
     package func unlockAll() {
         for index in 0..<shardCount { lock(index).unlock() }
+    }
+
+    /// Whether some shard is claimed. The caller holds all locks.
+    var isClaimed: Bool {
+        for index in 0..<shardCount where unsafe shard(index).pointee.claimant != 0 { return true }
+        return false
     }
 
     /// Exchanges two databases in all shards. The caller holds all locks.

@@ -247,7 +247,7 @@ private let sizes = [
                 if step % 50 == 0 { model.checkAll() }
             }
             model.checkAll()
-            model.partition.flush(hashKey: model.hashKey)
+            model.partition.flush(hashKey: model.hashKey, nil)
             model.keys = [:]
             model.checkAll()
             #expect(model.partition.heapBytes == 0)

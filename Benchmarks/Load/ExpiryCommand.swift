@@ -20,6 +20,9 @@ let expirySubcommand = Subcommand(
         alternate; medians of --rounds.
 
         Without --rate, half of what the server does at saturation is taken.
+
+        With --events a client listens to the `expired` events of keys whose deadlines are spread over
+        so many seconds, and what is printed is how long after its deadline each event came.
         """,
     options: [
         OptionGroup(
@@ -33,6 +36,7 @@ let expirySubcommand = Subcommand(
                 Option("--rate", "R", "GETs a second"),
                 Option("--window", "S", "in which latencies count (2)"),
                 Option("--rounds", "N", "of quiet and event (5)"),
+                Option("--events", "S", "listen to them; their deadlines lie in S seconds"),
             ]), .load, .greeting, .output,
     ],
     run: measureExpiry)
@@ -71,6 +75,12 @@ private func measureExpiry(_ arguments: Arguments) throws(BenchmarkError) {
         plan.bound = .seconds(1)
         let saturated = try measure(plan, meter: nil) { progress.show("saturation", $0) }
         plan.operationsPerSecond = saturated.operationsPerSecond / 2
+    }
+    if arguments.has("--events") {
+        try measureExpiryEvents(
+            plan, expiring: expiring, seconds: try arguments.number("--events", 1, in: 0.1...600),
+            rounds: rounds, greeting, format, progress)
+        return
     }
     plan.bound = .seconds(window)
 

@@ -537,11 +537,12 @@ def are_same_events(oracle: str, ours: list[Reply], theirs: list[Reply]) -> bool
     """Whether keyspace events differ only in when a key past its deadline was met.
 
     A key set with a deadline in the past is removed at once here and hidden there, until somebody looks;
-    Valkey calls its removal an expiry. Redis 7.0 makes a consumer only when it reads something.
+    Valkey calls its removal an expiry. Redis 7.0 makes a consumer only when it gets something, so that
+    XCLAIM and XGROUP CREATECONSUMER may find none, and XGROUP DELCONSUMER has none to remove.
     """
-    hidden = {b"expired", b"hexpired"} | (
-        {b"del", b"hdel", b"set", b"expire", b"hexpire", b"hset"} if oracle == "valkey9"
-        else {b"xgroup-createconsumer"})
+    hidden = {b"expired", b"hexpired"} | {
+        "redis7": {b"xgroup-createconsumer", b"xgroup-delconsumer"}, "redis8": set(),
+        "valkey9": {b"del", b"hdel", b"set", b"expire", b"hexpire", b"hset"}}[oracle]
 
     def event(message: Reply) -> bytes | None:
         words = [part.value for part in message.value] if isinstance(message.value, tuple) else []

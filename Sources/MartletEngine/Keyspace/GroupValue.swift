@@ -184,6 +184,11 @@ package struct GroupValue {
         stream.change { _ in unsafe group.pointee.put(entry, consumer?.address) }
     }
 
+    /// Writes a pending entry that is nobody's from now on, behind all others that are.
+    package func release(_ entry: PendingEntry) {
+        stream.change { _ in unsafe group.pointee.release(entry) }
+    }
+
     /// Takes an entry off the pending ones; false when it was none.
     @inline(__always)
     package func acknowledge(_ id: StreamID) -> Bool {

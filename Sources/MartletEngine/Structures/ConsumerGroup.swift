@@ -56,6 +56,8 @@ struct ConsumerGroup: ~Copyable, Named {
     private var freeNumbers: [UInt32] = []
     /// Pending entries that are nobody's.
     private(set) var releasedCount = 0
+    /// How many were given back since there was none.
+    private var releases: Int64 = 0
     /// What all groups of the stream take.
     private let account: UnsafeMutablePointer<Int>
 
@@ -189,6 +191,15 @@ struct ConsumerGroup: ~Copyable, Named {
         unsafe give(entry.id, consumer)
     }
 
+    /// Writes a pending entry that is nobody's, behind all others that are: it will be handed out in
+    /// its turn, before those that somebody holds.
+    mutating func release(_ entry: PendingEntry) {
+        var entry = entry
+        releases = releasedCount == 0 ? 1 : releases + 1
+        entry.deliveredMilliseconds = releases
+        unsafe put(entry, nil)
+    }
+
     private mutating func give(_ id: StreamID, _ consumer: UnsafeMutablePointer<Consumer>?) {
         guard let consumer = unsafe consumer else {
             releasedCount += 1
@@ -242,6 +253,7 @@ struct ConsumerGroup: ~Copyable, Named {
                 entry, owner.flatMap { unsafe other.directory.find($0.pointee.name) })
             return true
         }
+        other.releases = releases
         return other
     }
 

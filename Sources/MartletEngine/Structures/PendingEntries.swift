@@ -43,9 +43,16 @@ package struct PendingEntry: Equatable {
     package var id: StreamID
     /// The number of its consumer in the group; 0 for nobody's.
     package var consumer: UInt32 = 0
-    /// Wall clock; 0 for one that was given back.
+    /// Wall clock; of one that was given back, its place among these: 1 for the first. So they come
+    /// before all others in order of time.
     package var deliveredMilliseconds: Int64 = 0
     package var deliveryCount: Int64 = 0
+
+    /// It was given back, and nobody has it.
+    package var isReleased: Bool { consumer == 0 }
+
+    /// When it was delivered; 0 for one that was given back.
+    package var lastDeliveredMilliseconds: Int64 { isReleased ? 0 : deliveredMilliseconds }
 }
 
 /// What a walk over pending entries calls for the records of each node, in order of their ids.

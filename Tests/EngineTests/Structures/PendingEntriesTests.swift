@@ -206,6 +206,8 @@ struct ConsumerGroupTests {
         /// Id to the number of the consumer's name; -1 for nobody.
         var model: [StreamID: Int] = [:]
         var known: Set<Int> = []
+        /// What is nobody's, and was, in the order in which it was given back.
+        var released: [StreamID] = []
         for step in 0..<20_000 {
             let number = random.index(below: 12)
             let id = StreamID(UInt64(random.index(below: 3000)), 0)
@@ -216,16 +218,18 @@ struct ConsumerGroupTests {
             known.insert(number)
             switch random.index(below: 40) {
             case 0..<20:
-                unsafe group.pointee.deliver(id, to: consumer, nowMilliseconds: Int64(step))
+                unsafe group.pointee.deliver(
+                    id, to: consumer, nowMilliseconds: Int64(1_000_000 + step))
                 model[id] = number
             case 20..<32:
                 #expect(
                     unsafe group.pointee.acknowledge(id) == (model.removeValue(forKey: id) != nil))
             case 32..<35:
-                if var entry = unsafe group.pointee.pending.entry(id) {
-                    entry.deliveredMilliseconds = 0
-                    unsafe group.pointee.put(entry, nil)
+                if let entry = unsafe group.pointee.pending.entry(id) {
+                    unsafe group.pointee.release(entry)
                     model[id] = -1
+                    released.removeAll { $0 == id }
+                    released.append(id)
                 }
             case 35:
                 let held = model.filter { $0.value == number }
@@ -238,6 +242,7 @@ struct ConsumerGroupTests {
             default:
                 if var entry = unsafe group.pointee.pending.entry(id) {
                     entry.deliveryCount += 1
+                    entry.deliveredMilliseconds = Int64(1_000_000 + step)
                     unsafe group.pointee.put(entry, consumer)
                     model[id] = number
                 }
@@ -248,6 +253,9 @@ struct ConsumerGroupTests {
                 #expect(unsafe group.pointee.consumerCount == known.count)
                 #expect(
                     unsafe group.pointee.releasedCount == model.filter { $0.value < 0 }.count)
+                released.removeAll { model[$0] != -1 }
+                let idle = unsafe group.pointee.oldest(through: .max, limit: nil).map(\.id)
+                #expect(Array(idle.prefix(released.count)) == released, "seed \(seed)")
                 let copy = groups.copy()
                 copy.checkInvariants()
                 let copied = unsafe copy.group(at: 0)

@@ -89,7 +89,11 @@ private struct AddOptions {
             if try trimming.read(&call.arguments) { continue }
             if try !producing.read(&call.arguments) { break }
         }
-        if call.arguments.isAtEnd { throw call.arityError() }
+        if call.arguments.isAtEnd {
+            // What is wrong with the trimming comes before what is missing behind it.
+            _ = try trimming.trim(call.streamNodeLimits)
+            throw call.arityError()
+        }
         id = try WantedID(&call.arguments)
         if producing.producer == nil { return }
         guard case .any = id else {

@@ -92,7 +92,7 @@ extension Call {
                 reply.array(4)
                 reply.bulk(entry.id)
                 reply.bulk(group.consumer(of: entry)?.name ?? ByteView())
-                reply.integer(entry.deliveredMilliseconds)
+                reply.integer(entry.lastDeliveredMilliseconds)
                 reply.integer(entry.deliveryCount)
                 return true
             }

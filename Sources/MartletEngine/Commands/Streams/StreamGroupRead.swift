@@ -55,7 +55,7 @@ private struct GroupRead {
             } else if call.arguments.skip("noack") {
                 isAcknowledged = true
             } else if left > 1 && call.arguments.skip("claim") {
-                let given = try call.arguments.integer()
+                let given = try call.arguments.integer(.invalid("min-idle-time is not an integer"))
                 if given < 0 { throw .invalid("min-idle-time must be a positive integer") }
                 idleMillisecondsMin = given
             } else if left > 1 && call.arguments.skip("streams") {
@@ -160,6 +160,36 @@ extension ReplyWriter {
     }
 }
 
+extension GroupValue {
+    /// The entries that were delivered at a time or before, longest ago first, `limit` of them at
+    /// most. Those on the way that were deleted leave the group: nobody is to wait for them.
+    ///
+    /// - Returns: the entries, which are all there, and how many were not.
+    /// - Complexity: that of `PendingEntries.oldest` for the entries and the deleted ones, a few times.
+    fileprivate func takeIdle(
+        through time: Int64, limit: Int, in stream: StreamValue
+    ) -> (entries: [PendingEntry], gone: Int) {
+        let limit = min(limit, pendingCount)
+        var gone = 0
+        var surplus = 0
+        while true {
+            let found = oldest(through: time, limit: limit + surplus)
+            var there: [PendingEntry] = []
+            for entry in found where there.count < limit {
+                if stream.contains(entry.id) {
+                    there.append(entry)
+                } else {
+                    _ = acknowledge(entry.id)
+                    gone += 1
+                }
+            }
+            if there.count == limit || found.count < limit + surplus { return (there, gone) }
+            // Deleted ones were in the way of others. More of them each time: not many rounds.
+            surplus = max(16, surplus * 2)
+        }
+    }
+}
+
 extension Call {
     fileprivate mutating func noSuchGroupToRead(_ key: Key, _ group: ByteView) -> CommandError {
         noSuchKeyOrGroup(key, group, " in XREADGROUP with GROUP option")
@@ -235,40 +265,24 @@ extension Call {
     ) -> Bool {
         let now = keyspace.nowMilliseconds
         let begin = reply.buffer.count
-        var written = 0
-        var changes = 0
-        while written < read.count {
-            let before = written
-            let left = read.count - written
-            let idle = group.oldest(
-                through: now.subtractingReportingOverflow(idleMin).partialValue,
-                limit: left == Int.max ? nil : left)
-            if idle.isEmpty { break }
-            for held in idle {
-                changes += 1
-                let isThere = stream.read { stream in
-                    guard let entry = stream.entry(held.id) else { return false }
-                    reply.array(4)
-                    reply.entryBody(entry)
-                    return true
-                }
-                guard isThere else {
-                    // It is gone, and nobody is to wait for it.
-                    _ = group.acknowledge(held.id)
-                    continue
-                }
-                reply.integer(held.idleMilliseconds(now))
-                reply.integer(held.deliveryCount)
-                var entry = held
-                entry.deliveredMilliseconds = now
-                entry.countDelivery()
-                group.put(entry, consumer)
-                consumer.activeMilliseconds = now
-                written += 1
+        let (idle, gone) = group.takeIdle(
+            through: now.subtractingReportingOverflow(idleMin).partialValue, limit: read.count,
+            in: stream)
+        for held in idle {
+            reply.array(4)
+            stream.read { stream in
+                guard let entry = stream.entry(held.id) else { return }
+                reply.entryBody(entry)
             }
-            // With no idle time at all, what was just taken over would come again.
-            if idle.count < left || idleMin == 0 && written > before { break }
+            reply.integer(held.idleMilliseconds(now))
+            reply.integer(held.deliveryCount)
+            var entry = held
+            entry.deliveredMilliseconds = now
+            entry.countDelivery()
+            group.put(entry, consumer)
+            consumer.activeMilliseconds = now
         }
+        var written = idle.count
         written += group.handOut(
             to: consumer, atMost: read.count - written, isPending: !read.isAcknowledged,
             nowMilliseconds: now
@@ -278,8 +292,7 @@ extension Call {
             reply.integer(0)
             reply.integer(0)
         }
-        changes += written
-        if changes > 0 { keyspace.record(.groupChange, key, count: changes) }
+        if written + gone > 0 { keyspace.record(.groupChange, key, count: written + gone) }
         if written == 0 {
             reply.buffer.truncate(to: begin)
             return false

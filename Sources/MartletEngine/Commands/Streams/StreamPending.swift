@@ -126,9 +126,10 @@ private func xpending(_ call: inout Call) throws(CommandError) -> Effect {
 }
 
 extension PendingEntry {
-    /// How long ago it was delivered; 0 when the clock went back.
+    /// How long ago it was delivered; 0 when the clock went back. One that was given back has been
+    /// idle for ever.
     func idleMilliseconds(_ now: Int64) -> Int64 {
-        max(0, now.subtractingReportingOverflow(deliveredMilliseconds).partialValue)
+        max(0, now.subtractingReportingOverflow(lastDeliveredMilliseconds).partialValue)
     }
 }
 
@@ -229,8 +230,7 @@ private func xnack(_ call: inout Call) throws(CommandError) -> Effect {
         }
         if mode == .fatal { entry.deliveryCount = Int64.max }
         if let retryCount { entry.deliveryCount = retryCount }
-        entry.deliveredMilliseconds = 0
-        group.put(entry, nil)
+        group.release(entry)
         released += 1
     }
     call.reply.integer(released)

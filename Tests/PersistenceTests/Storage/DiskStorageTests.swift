@@ -16,8 +16,8 @@ struct DiskStorageTests {
             try storage.makeDirectory("log")
             try storage.makeDirectory("log")
             _ = try storage.create("log/one")
-            #expect(mode(path + "/log") == 0o700)
-            #expect(mode(path + "/log/one") == 0o600)
+            #expect(mode(StorageName.join(path, "log")) == 0o700)
+            #expect(mode(StorageName.join(path, "log/one")) == 0o600)
         }
     }
 

@@ -283,7 +283,7 @@ struct DurableState {
             if files[file].isDoomed {
                 // Only what had been durable before is known to be there.
                 guard content.count <= files[file].durable.count,
-                    files[file].durable.starts(with: content)
+                    Array(files[file].durable[..<content.count]) == content
                 else { return }
             }
             files[file].durable = content

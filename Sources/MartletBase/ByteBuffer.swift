@@ -154,6 +154,13 @@ package struct ByteBuffer: ~Copyable {
         unsafe memcpy(base + offset, room, moved)
     }
 
+    /// Writes over readable bytes from `offset` on: a header whose room was kept.
+    package mutating func overwrite(at offset: Int, _ bytes: [UInt8]) {
+        precondition(offset >= 0 && offset <= count - bytes.count, "bytes that are there")
+        guard let memory = unsafe memory else { return }
+        bytes.withView { _ = unsafe memcpy(memory + head + offset, $0.address, $0.count) }
+    }
+
     /// Forgets all bytes and keeps the memory.
     @inlinable @inline(__always)
     package mutating func removeAll() {

@@ -35,6 +35,8 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Keyspace/StreamValue.swift",
         "Sources/MartletEngine/Keyspace/Table.swift",
         "Sources/MartletEngine/Keyspace/TrackedKeys.swift",
+        "Sources/MartletEngine/Keyspace/ValueBuilding.swift",
+        "Sources/MartletEngine/Keyspace/ValueReading.swift",
         "Sources/MartletEngine/Keyspace/WatchTable.swift",
         "Sources/MartletEngine/Structures/ConsumerGroup.swift",
         "Sources/MartletEngine/Structures/ConsumerGroups.swift",

@@ -434,3 +434,20 @@ package final class SharedCallback1<Argument>: @unchecked Sendable {
     package init() {}
     package func call(_ argument: Argument) { function?(argument) }
 }
+
+extension EngineState {
+    /// How values stand in memory by the settings in force.
+    package var valueLimits: ValueLimits {
+        ValueLimits(
+            lists: ListLimit(setting: settings.listSize.load(ordering: .relaxed)),
+            sets: SetLimits(
+                integersMax: settings.integerSetMax.load(ordering: .relaxed),
+                packed: settings.sets.limits),
+            sortedSets: settings.sortedSets.limits, hashes: settings.hashes.limits,
+            streams: StreamNodeLimits(
+                entriesMax: settings.streamNodeEntriesMax.load(ordering: .relaxed),
+                bytesMax: settings.streamNodeBytesMax.load(ordering: .relaxed)),
+            producerSecondsMax: settings.streamProducerSecondsMax.load(ordering: .relaxed),
+            producerCountMax: settings.streamProducerCountMax.load(ordering: .relaxed))
+    }
+}

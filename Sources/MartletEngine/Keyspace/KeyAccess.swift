@@ -414,16 +414,28 @@ package struct KeyAccess {
     private func transfer(
         _ source: Key, to destination: Key, inDatabase other: Int, keepsSource: Bool
     ) throws(CommandError) {
-        guard let found = unsafe slot(source, database) else { return }
-        let entry = unsafe found.slot.entry
-        let expiry: ExpiryChange = entry.expiryMilliseconds.map { .at($0) } ?? .clear
-        let wasModified = entry.header.isModified
         var target = self
         target.database = other
         // The request names the key of its own database only.
         if other != database { save(destination, inDatabase: other) }
+        try transfer(source, to: destination, of: target, keepsSource: keepsSource)
+    }
+
+    /// Moves a key's value and deadline to the key of the same name of another keyspace, whose shard
+    /// is held; the key is left here, maybe without its value.
+    func move(_ key: Key, into target: KeyAccess) throws(CommandError) {
+        try transfer(key, to: key, of: target, keepsSource: false)
+    }
+
+    private func transfer(
+        _ source: Key, to destination: Key, of target: KeyAccess, keepsSource: Bool
+    ) throws(CommandError) {
+        guard let found = unsafe slot(source, database) else { return }
+        let entry = unsafe found.slot.entry
+        let expiry: ExpiryChange = entry.expiryMilliseconds.map { .at($0) } ?? .clear
+        let wasModified = entry.header.isModified
         // What is there gives way to the other key, which begins to exist in its place.
-        if sinks.contains(.creation), target.find(destination) != nil {
+        if target.sinks.contains(.creation), target.find(destination) != nil {
             target.births.note(destination)
         }
         switch entry.encoding {

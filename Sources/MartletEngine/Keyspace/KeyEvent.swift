@@ -47,6 +47,7 @@ package enum KeyEvent: UInt8 {
     case copyTo
     case moveFrom
     case moveTo
+    case restore
     case set
     case append
     case setrange
@@ -122,6 +123,7 @@ package enum KeyEvent: UInt8 {
         case .copyTo: (.generic, "copy_to")
         case .moveFrom: (.generic, "move_from")
         case .moveTo: (.generic, "move_to")
+        case .restore: (.generic, "restore")
         case .set: (.string, "set")
         case .append: (.string, "append")
         case .setrange: (.string, "setrange")

@@ -189,6 +189,12 @@ package struct SetValue {
         if members.count > limits.packed.entriesMax { place.markBeyondLimits() }
     }
 
+    /// Makes the key, which does not exist, a large set.
+    mutating func adoptLarge() throws(CommandError) {
+        try place.adopt(Structure(MemberSet(hashKey: place.hashKey)))
+        place.markBeyondLimits()
+    }
+
     /// Gives back the room that `expect` made and no member needed.
     package func trim() {
         switch unsafe form {

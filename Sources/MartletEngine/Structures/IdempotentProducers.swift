@@ -143,6 +143,50 @@ struct IdempotentProducers {
         }
     }
 
+    /// All that is remembered; nil when nothing ever was and the server's settings hold.
+    var record: ProducerRecord? {
+        if ownLimits == nil && addedCount == 0 && producers.isEmpty { return nil }
+        var record = ProducerRecord()
+        record.secondsMax = ownLimits?.secondsMax
+        record.countMax = ownLimits?.countMax
+        record.addedCount = addedCount
+        record.duplicateCount = duplicateCount
+        for (name, producer) in producers {
+            let entries = producer.order[producer.first...].compactMap { idempotentID in
+                producer.entries[idempotentID].map { (idempotentID, $0) }
+            }
+            record.producers.append((name, entries))
+        }
+        return record
+    }
+
+    /// Takes over what a record says, when nothing was remembered yet.
+    ///
+    /// - Returns: false, and nothing changed, when the record contradicts itself.
+    mutating func restore(_ record: ProducerRecord, _ settings: Limits) -> Bool {
+        var made = IdempotentProducers()
+        let limits = Limits(
+            secondsMax: record.secondsMax ?? settings.secondsMax,
+            countMax: record.countMax ?? settings.countMax)
+        guard 1...86_400 ~= limits.secondsMax, 1...10_000 ~= limits.countMax else { return false }
+        if limits != settings { made.ownLimits = limits }
+        for (name, entries) in record.producers {
+            if name.isEmpty || entries.isEmpty || entries.count > limits.countMax { return false }
+            if made.producers[name] != nil { return false }
+            for (idempotentID, id) in entries {
+                let isKnown = made.producers[name]?.entries[idempotentID] != nil
+                if idempotentID.isEmpty || isKnown { return false }
+                made.note(id, as: idempotentID, of: name, limits)
+            }
+        }
+        // Noted producer by producer, but they are forgotten by age.
+        made.ages.sort { $0.id < $1.id }
+        made.addedCount = record.addedCount
+        made.duplicateCount = record.duplicateCount
+        self = made
+        return true
+    }
+
     /// Checks every invariant; for tests.
     func checkInvariants() {
         var found = 0
@@ -157,6 +201,19 @@ struct IdempotentProducers {
         precondition(ages.count - firstAge >= count, "each has its age")
         precondition(bytes >= 0 && (count > 0 || bytes == 0), "bytes are counted")
     }
+}
+
+/// What a stream remembers of its producers, as it is kept in files.
+package struct ProducerRecord {
+    /// What was set for the stream; nil while the server's settings hold.
+    package var secondsMax: Int?
+    package var countMax: Int?
+    package var addedCount: UInt64 = 0
+    package var duplicateCount: UInt64 = 0
+    /// Each with its idempotent IDs, the oldest first, and what entry they stand for.
+    package var producers: [(name: [UInt8], entries: [(idempotentID: [UInt8], id: StreamID)])] = []
+
+    package init() {}
 }
 
 extension NewStreamEntry {

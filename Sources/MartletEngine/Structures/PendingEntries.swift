@@ -48,6 +48,16 @@ package struct PendingEntry: Equatable {
     package var deliveredMilliseconds: Int64 = 0
     package var deliveryCount: Int64 = 0
 
+    package init(
+        id: StreamID, consumer: UInt32 = 0, deliveredMilliseconds: Int64 = 0,
+        deliveryCount: Int64 = 0
+    ) {
+        self.id = id
+        self.consumer = consumer
+        self.deliveredMilliseconds = deliveredMilliseconds
+        self.deliveryCount = deliveryCount
+    }
+
     /// It was given back, and nobody has it.
     package var isReleased: Bool { consumer == 0 }
 

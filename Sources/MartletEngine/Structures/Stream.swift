@@ -527,6 +527,15 @@ struct Stream: ~Copyable {
         }
     }
 
+    /// Calls `body` for all blocks in order; it changes nothing here.
+    func forEachBlock(_ body: (StreamBlock) -> Void) {
+        var next = front
+        while let position = next {
+            body(placed(position).block)
+            next = self.position(after: position)
+        }
+    }
+
     /// How many entries have a greater ID.
     ///
     /// - Complexity: O(1) near the end, else O(pages).

@@ -19,6 +19,7 @@ enum Administration {
             .shutdown(context),
             .slowLog(context),
             .time(context),
+            .valueTransfer,
         ]
     }
 }

@@ -1,0 +1,226 @@
+//  Making keys otherwise than by commands: from snapshots, RESTORE payloads, and whatever else brings
+//  whole values.
+//
+//  Raw memory: a loader owns what its view of the keys needs, effects, counters and scratch, and
+//  frees them; the keyspace outlives it. One thread uses a loader; several loaders may fill one
+//  keyspace at a time, each holding the shard of the key that it makes.
+//
+//  Values are made through the same doors as commands use, so that limits, encodings and the counting
+//  of memory are theirs. Nothing is told to watchers, listeners or waiters: the caller does, or there
+//  are none.
+
+import MartletBase
+
+/// Up to where values are small, and what else of the settings decides how they stand in memory.
+package struct ValueLimits: Sendable {
+    package var lists: ListLimit
+    package var sets: SetLimits
+    package var sortedSets: PackedLimits
+    package var hashes: PackedLimits
+    package var streams: StreamNodeLimits
+    package var producerSecondsMax: Int
+    package var producerCountMax: Int
+
+    package init(
+        lists: ListLimit, sets: SetLimits, sortedSets: PackedLimits, hashes: PackedLimits,
+        streams: StreamNodeLimits, producerSecondsMax: Int, producerCountMax: Int
+    ) {
+        self.lists = lists
+        self.sets = sets
+        self.sortedSets = sortedSets
+        self.hashes = hashes
+        self.streams = streams
+        self.producerSecondsMax = producerSecondsMax
+        self.producerCountMax = producerCountMax
+    }
+}
+
+/// Puts whole values into a keyspace.
+@safe
+package struct ValueLoader: ~Copyable {
+    private let effects: UnsafeMutablePointer<EffectBuffer>
+    private let counters: UnsafeMutablePointer<KeyCounters>
+    private let scratch: UnsafeMutableRawPointer
+    private let keyspace: UnsafeMutablePointer<Keyspace>
+    /// The keyspace is this loader's own: where a value is made before it is known to be whole.
+    private let ownsKeyspace: Bool
+    /// The keys of the database that is being filled. Those past their deadline are kept.
+    package var keys: KeyAccess
+    package let limits: ValueLimits
+
+    /// A loader into a keyspace that others use too.
+    package init(
+        into keyspace: UnsafeMutablePointer<Keyspace>, limits: ValueLimits, nowMilliseconds: Int64
+    ) {
+        unsafe self.init(
+            keyspace, owned: false, limits: limits, nowMilliseconds: nowMilliseconds)
+    }
+
+    /// A loader into a keyspace of its own with one shard, from which values go to another one.
+    ///
+    /// - Parameters:
+    ///   - target: where they will go; keys are hashed alike.
+    ///   - limits: up to where values are small.
+    ///   - nowMilliseconds: wall clock.
+    package init(apartFrom target: KeyAccess, limits: ValueLimits, nowMilliseconds: Int64) {
+        let keyspace = UnsafeMutablePointer<Keyspace>.allocate(capacity: 1)
+        unsafe keyspace.initialize(
+            to: Keyspace(
+                shardCount: 1, databaseCount: 1, hashKey: target.keyspace.pointee.hashKey))
+        unsafe self.init(
+            keyspace, owned: true, limits: limits, nowMilliseconds: nowMilliseconds)
+    }
+
+    private init(
+        _ keyspace: UnsafeMutablePointer<Keyspace>, owned: Bool, limits: ValueLimits,
+        nowMilliseconds: Int64
+    ) {
+        unsafe effects = .allocate(capacity: 1)
+        unsafe effects.initialize(to: EffectBuffer())
+        unsafe counters = .allocate(capacity: 1)
+        unsafe counters.initialize(to: KeyCounters())
+        unsafe scratch = .allocate(byteCount: 128, alignment: 64)
+        unsafe self.keyspace = keyspace
+        ownsKeyspace = owned
+        self.limits = limits
+        keys = unsafe KeyAccess(
+            keyspace: keyspace, effects: effects, counters: counters, scratch: scratch)
+        keys.nowMilliseconds = nowMilliseconds
+        keys.accessClock = UInt32(truncatingIfNeeded: nowMilliseconds / 1000) & 0xFF_FFFF
+        keys.keepsExpired = true
+    }
+
+    deinit {
+        unsafe effects.deinitialize(count: 1)
+        unsafe effects.deallocate()
+        unsafe counters.deinitialize(count: 1)
+        unsafe counters.deallocate()
+        unsafe scratch.deallocate()
+        if ownsKeyspace {
+            unsafe keyspace.deinitialize(count: 1)
+            unsafe keyspace.deallocate()
+        }
+    }
+
+    /// A key of bytes that live as long as the call it is used in.
+    package func key(_ bytes: ByteView) -> Key { unsafe keyspace.pointee.key(bytes) }
+
+    /// Takes the shard of a key.
+    package func lock(_ key: Key) { lock(of: key).lock() }
+
+    /// Lets it go.
+    package func unlock(_ key: Key) { lock(of: key).unlock() }
+
+    private func lock(of key: Key) -> ShardLock {
+        unsafe keyspace.pointee.lock(keyspace.pointee.shardIndex(key.hash))
+    }
+
+    /// Says how long a key was not used, and when it ends. The key exists; its shard is held.
+    ///
+    /// - Throws: `.outOfMemory`.
+    package func settle(
+        _ key: Key, deadline: Int64?, idleSeconds: UInt64?
+    ) throws(CommandError) {
+        if let idleSeconds, let entry = keys.find(key) {
+            keys.setIdle(entry, idleSeconds)
+        }
+        if let deadline { _ = try keys.setExpiry(key, deadline) }
+    }
+}
+
+extension KeyAccess {
+    /// Whether a key is there, past its deadline or not. Its shard is held.
+    package func isTaken(_ key: Key) -> Bool { holds(key) }
+
+    /// Moves the value and the deadline of a key of another keyspace here, in place of what is here;
+    /// that keyspace's key may be left without its value.
+    ///
+    /// - Throws: `.outOfMemory`; nothing changed here then.
+    /// - Precondition: `source` is the database of a keyspace that nobody else uses, and has the key.
+    /// - Complexity: O(1) for values in nodes, else O(value).
+    package func receive(
+        _ key: Key, from source: KeyAccess, idleSeconds: UInt64
+    ) throws(CommandError) {
+        try source.move(key, into: self)
+        if let entry = find(key) { setIdle(entry, idleSeconds) }
+    }
+
+    /// Says how long a key was not used; the clock has 24 bits.
+    fileprivate func setIdle(_ entry: Entry, _ idleSeconds: UInt64) {
+        let idle = UInt32(truncatingIfNeeded: min(idleSeconds, 0xFF_FFFF))
+        entry.access = (accessClock &- idle) & 0xFF_FFFF
+    }
+}
+
+extension SetValue {
+    /// Makes the key, which does not exist, for so many members, more than any small set has.
+    ///
+    /// - Throws: `.outOfMemory`; nothing changed then.
+    package mutating func beginLarge() throws(CommandError) { try adoptLarge() }
+}
+
+extension StreamValue {
+    /// Makes the key, which does not exist, with an empty stream.
+    ///
+    /// - Throws: `.outOfMemory`; nothing changed then.
+    package mutating func begin() throws(CommandError) { try create() }
+
+    /// Adds an entry.
+    ///
+    /// - Parameters:
+    ///   - id: greater than those before.
+    ///   - texts: names and values in turn.
+    ///   - limits: when blocks are full.
+    /// - Returns: false, and nothing changed, when its ID does not follow the others', it has no
+    ///   field, or it is too large.
+    /// - Throws: `.outOfMemory`.
+    /// - Precondition: the key exists.
+    package func append(
+        _ id: StreamID, _ texts: [ByteView], _ limits: StreamNodeLimits
+    ) throws(CommandError) -> Bool {
+        if texts.isEmpty || texts.count % 2 != 0 { return false }
+        let addition: Stream.Addition? = change { stream in
+            if id <= stream.lastID { return nil }
+            return unsafe texts.withUnsafeBufferPointer { texts in
+                guard let base = texts.baseAddress else { return nil }
+                return unsafe stream.append(
+                    NewStreamEntry(id, base, fieldCount: texts.count / 2), limits)
+            }
+        }
+        switch addition {
+        case .added: return true
+        case .noMemory: throw .outOfMemory
+        case .tooLarge, nil: return false
+        }
+    }
+
+    /// Entries there are. The key exists.
+    package var count: Int { read { $0.count } }
+
+    /// Sets what the next ID follows upon, and the counters; false, and nothing changed, when they do
+    /// not go together.
+    ///
+    /// - Precondition: the key exists.
+    package func settle(
+        lastID: StreamID, entriesAdded: UInt64, maxDeletedID: StreamID
+    ) -> Bool {
+        change { stream in
+            guard stream.lastEntryID <= lastID, maxDeletedID <= lastID,
+                entriesAdded >= UInt64(stream.count), entriesAdded <= UInt64(Int64.max)
+            else { return false }
+            stream.setLastID(lastID, entriesAdded: entriesAdded, maxDeletedID: maxDeletedID)
+            return true
+        }
+    }
+
+    /// Sets what the stream remembers of producers; false, and nothing changed, when that contradicts
+    /// itself. The stream has remembered nothing so far, and the key exists.
+    package func remember(_ record: ProducerRecord, _ limits: ValueLimits) -> Bool {
+        change { stream in
+            stream.producers.restore(
+                record,
+                IdempotentProducers.Limits(
+                    secondsMax: limits.producerSecondsMax, countMax: limits.producerCountMax))
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//  Reading an RDB file into the keys of a server.
+//
+//      var reader = RDBReader(RDBInput(fill: file.read), path: "dump.rdb", into: state, options)
+//      let summary = try reader.load()
+//
+//  The reader takes the shard of each key while it makes it; nobody else has to be kept out but for
+//  what they would see. After an error the keys are a part of the file's and should be thrown away.
+
+import MartletBase
+import MartletEngine
+
+/// What is wanted of a load.
+package struct RDBOptions: Sendable {
+    /// Keys and fields past their deadline are left out. The base of a log keeps them: what follows in
+    /// the log may speak of them.
+    package var dropsExpired = true
+    /// The checksum at the end is verified: `rdbchecksum`.
+    package var hasChecksum = true
+    /// Called now and then with the bytes and keys read so far.
+    package var progress: (@Sendable (_ bytes: Int, _ keys: Int) -> Void)?
+
+    package init() {}
+}
+
+/// What a file held.
+package struct RDBSummary: Sendable {
+    /// The version in its magic; Valkey's are 80 and more.
+    package var version = 0
+    package var isValkey = false
+    /// Keys made, and of them those of each type, by `ValueKind.rawValue`.
+    package var keys = 0
+    package var keysOfKind = [Int](repeating: 0, count: 8)
+    package var keysWithDeadline = 0
+    /// Keys left out because they were past their deadline.
+    package var expiredKeys = 0
+    /// Keys left out because their collections had no members.
+    package var emptyKeys = 0
+    /// Function libraries, which are passed over.
+    package var functions = 0
+    /// Modules that had written something beside keys, which is passed over.
+    package var modules: [String] = []
+    /// The fields about the file.
+    package var aux: [(name: String, value: String)] = []
+    /// Where it ended: a log may follow.
+    package var endOffset = 0
+
+    package init() {}
+}
+
+/// Reads one file.
+package struct RDBReader: ~Copyable {
+    private var input: RDBInput
+    private let path: String
+    private let options: RDBOptions
+    private var loader: ValueLoader
+    private var values: RDBValueReader
+    private var keyRoom = ByteBuffer()
+    private var room = ByteBuffer()
+    private var summary = RDBSummary()
+
+    // What was said of the next key.
+    private var deadline: Int64?
+    private var idleSeconds: UInt64?
+
+    /// A file of more fields about itself is none.
+    private static let auxMax = 1024
+    private static let keysBetweenProgress = 4096
+
+    /// - Parameters:
+    ///   - input: the file's bytes.
+    ///   - path: its name, for errors.
+    ///   - state: what it is loaded into; it has none of the file's keys.
+    ///   - options: what is wanted.
+    package init(
+        _ input: consuming RDBInput, path: String, into state: EngineState,
+        _ options: RDBOptions = RDBOptions()
+    ) {
+        self.input = input
+        self.path = path
+        self.options = options
+        loader = unsafe ValueLoader(
+            into: state.keyspace, limits: state.valueLimits,
+            nowMilliseconds: state.clock.wallMilliseconds())
+        values = RDBValueReader(dropsOver: options.dropsExpired)
+    }
+
+    /// Reads all of it.
+    ///
+    /// - Throws: `.damaged` with the offset, or what reading the bytes threw.
+    package mutating func load() throws(StorageError) -> RDBSummary {
+        do throws(RDBError) {
+            try readMagic()
+            while try readRecord() {}
+            try readChecksum()
+        } catch {
+            throw error.of(path: path)
+        }
+        summary.endOffset = input.offset
+        options.progress?(input.offset, summary.keys)
+        return summary
+    }
+
+    private mutating func readMagic() throws(RDBError) {
+        let magic = try input.take(9)
+        let isValkey = magic.slice(0, 6) == ByteView("VALKEY")
+        guard isValkey || magic.slice(0, 5) == ByteView("REDIS"),
+            let version = Self.number(magic.slice(isValkey ? 6 : 5, 9))
+        else {
+            throw RDBError(.damaged("it does not begin as an RDB file does"), at: 0)
+        }
+        guard RDBFormat.isKnown(version: version) else {
+            throw RDBError(.unsupported("version \(version) of the format"), at: 0)
+        }
+        summary.version = version
+        summary.isValkey = isValkey || version >= RDBFormat.valkeyVersionMin
+        values.isValkey = summary.isValkey
+    }
+
+    /// The number that a few digits spell, zeros in front included.
+    private static func number(_ digits: ByteView) -> Int? {
+        var number = 0
+        for index in 0..<digits.count {
+            guard 0x30...0x39 ~= digits[index] else { return nil }
+            number = number * 10 + Int(digits[index] & 15)
+        }
+        return number
+    }
+
+    private mutating func readChecksum() throws(RDBError) {
+        if summary.version < 5 { return }
+        let computed = input.checksumSoFar()
+        let offset = input.offset
+        let stored = try input.littleEndian(8)
+        if options.hasChecksum && stored != 0 && stored != computed {
+            throw RDBError(.damaged("wrong checksum of all before"), at: offset)
+        }
+    }
+
+    /// Reads one record; false at the end.
+    private mutating func readRecord() throws(RDBError) -> Bool {
+        let first = try input.byte()
+        if let type = RDBType(rawValue: first) {
+            try readKey(type)
+            return true
+        }
+        guard let opcode = RDBOpcode(rawValue: first) else {
+            throw RDBError(
+                .unsupported("a value of type \(first), which is not known"), at: input.offset - 1)
+        }
+        switch opcode {
+        case .end: return false
+        case .selectDatabase:
+            let number = try input.number()
+            guard number < UInt64(loader.keys.databaseCount) else {
+                throw RDBError(
+                    .unsupported(
+                        "keys of database \(number), of which there are "
+                            + "\(loader.keys.databaseCount)"), at: input.offset)
+            }
+            loader.keys.database = Int(number)
+        case .resize:
+            _ = try input.number()
+            _ = try input.number()
+        case .expireMilliseconds:
+            deadline = Int64(bitPattern: try input.littleEndian(8))
+        case .expireSeconds:
+            let seconds = Int32(truncatingIfNeeded: try input.littleEndian(4))
+            deadline = Int64(seconds) * 1000
+        case .idle: idleSeconds = try input.number()
+        case .frequency: _ = try input.byte()
+        case .aux: try readAux()
+        case .function:
+            try input.skipString()
+            summary.functions += 1
+        case .functionOfCandidate:
+            throw RDBError(
+                .unsupported("functions of Redis 7.0 candidates"), at: input.offset - 1)
+        case .moduleAux:
+            let name = moduleName(try input.number())
+            // When it is to be read: a number, as modules write them.
+            _ = try input.number()
+            _ = try input.number()
+            try input.skipModule()
+            if summary.modules.count < Self.auxMax { summary.modules.append(name) }
+        case .slotInfo: for _ in 0..<3 { _ = try input.number() }
+        case .keyMeta:
+            throw RDBError(.unsupported("what belongs to a cluster"), at: input.offset - 1)
+        }
+        return true
+    }
+
+    private mutating func readAux() throws(RDBError) {
+        keyRoom.removeAll()
+        keyRoom.append(try input.string(&room))
+        let value = try input.string(&room)
+        if summary.aux.count < Self.auxMax && value.count <= 256 && keyRoom.count <= 256 {
+            summary.aux.append((keyRoom.view.string, value.string))
+        }
+    }
+
+    private mutating func readKey(_ type: RDBType) throws(RDBError) {
+        let offset = input.offset - 1
+        keyRoom.removeAll()
+        keyRoom.append(try input.string(&room))
+        let deadline = deadline
+        let idleSeconds = idleSeconds
+        self.deadline = nil
+        self.idleSeconds = nil
+        if options.dropsExpired, let deadline, deadline <= loader.keys.nowMilliseconds {
+            try input.skip(valueOf: type, isValkey: summary.isValkey)
+            summary.expiredKeys += 1
+            return
+        }
+        let key = loader.key(keyRoom.view)
+        loader.lock(key)
+        defer { loader.unlock(key) }
+        if loader.keys.isTaken(key) {
+            throw RDBError(.duplicateKey(Self.quoted(keyRoom.view)), at: offset)
+        }
+        switch try values.read(type, &input, key, &loader) {
+        case .empty:
+            summary.emptyKeys += 1
+            return
+        case .over:
+            summary.expiredKeys += 1
+            return
+        case .made: break
+        }
+        if let entry = loader.keys.find(key) { summary.keysOfKind[Int(entry.kind.rawValue)] += 1 }
+        if deadline != nil || idleSeconds != nil {
+            do throws(CommandError) {
+                try loader.settle(key, deadline: deadline, idleSeconds: idleSeconds)
+            } catch {
+                throw RDBError(.noMemory, at: input.offset)
+            }
+            if deadline != nil { summary.keysWithDeadline += 1 }
+        }
+        summary.keys += 1
+        if summary.keys % Self.keysBetweenProgress == 0 {
+            options.progress?(input.offset, summary.keys)
+        }
+    }
+
+    /// The beginning of a key, fit to be printed.
+    private static func quoted(_ key: ByteView) -> String {
+        let text = key.slice(0, min(key.count, 64)).bytes.map { byte in
+            (0x20..<0x7F).contains(byte) ? Character(UnicodeScalar(byte)) : "?"
+        }
+        return String(text) + (key.count > 64 ? "..." : "")
+    }
+}
+
+/// Why a payload was not restored.
+package enum RestoreError: Error {
+    /// Its version is not known, or its checksum is wrong.
+    case footer
+    /// Its bytes make no value.
+    case damaged
+    case noMemory
+}
+
+extension RDBPayload {
+    /// The version that a payload says it has, when that is known and its checksum is right.
+    package static func version(of payload: ByteView) -> Int? {
+        guard payload.count >= footerBytes else { return nil }
+        let end = payload.count - footerBytes
+        let version = Int(payload.slice(end, end + 2).littleEndian)
+        guard RDBFormat.isKnown(version: version) else { return nil }
+        let stored = payload.slice(end + 2, payload.count).littleEndian
+        return stored == CRC64.checksum(payload.slice(0, end + 2)) ? version : nil
+    }
+
+    /// Makes the value of a payload under a key of a loader that has its own keyspace.
+    ///
+    /// - Returns: whether there is a value now: fields may all have been past their deadline.
+    package static func read(
+        _ payload: ByteView, version: Int, as key: Key, into loader: inout ValueLoader
+    ) throws(RestoreError) -> Bool {
+        var input = RDBInput(payload.slice(0, payload.count - footerBytes), hasChecksum: false)
+        var values = RDBValueReader(dropsOver: true)
+        values.isValkey = version >= RDBFormat.valkeyVersionMin
+        let outcome: RDBOutcome
+        do throws(RDBError) {
+            guard let type = RDBType(rawValue: try input.byte()) else {
+                throw input.damaged("no such type")
+            }
+            outcome = try values.read(type, &input, key, &loader)
+        } catch {
+            if case .noMemory = error.reason { throw .noMemory }
+            throw .damaged
+        }
+        guard outcome != .empty, input.isAtEnd else { throw .damaged }
+        return outcome == .made
+    }
+}

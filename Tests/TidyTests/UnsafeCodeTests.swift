@@ -76,6 +76,7 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Execution/Serving.swift",
         "Sources/MartletEngine/Execution/Tracked.swift",
         "Sources/MartletEngine/Execution/TransactionRunner.swift",
+        "Sources/MartletPersistence/RDB/RDBParallel.swift",
         "Sources/MartletTransport/Connection.swift",
         "Sources/MartletTransport/ConnectionHandler.swift",
         "Sources/MartletTransport/ConnectionReference.swift",

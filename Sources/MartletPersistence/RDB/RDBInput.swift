@@ -54,23 +54,27 @@ package struct RDBInput: ~Copyable {
     /// Taken of the window or the memory.
     private var position = 0
     /// Where the window begins in the file.
-    private var origin = 0
+    private var origin: Int
+    /// What is kept of the window although it was taken: from here on.
+    private var markPosition: Int?
     /// All before `position` of the window that is in the checksum.
     private var summed = 0
     private var checksum = CRC64()
-    private var hasChecksum: Bool
+    private let hasChecksum: Bool
 
     private static let readBytes = 256 * 1024
 
     /// Bytes in memory, which stay there as long as the input is used.
-    package init(_ bytes: ByteView, hasChecksum: Bool = true) {
+    package init(_ bytes: ByteView, origin: Int = 0, hasChecksum: Bool = true) {
         memory = bytes
+        self.origin = origin
         fill = nil
         self.hasChecksum = hasChecksum
     }
 
     package init(hasChecksum: Bool = true, fill: @escaping Fill) {
         memory = ByteView()
+        origin = 0
         self.fill = fill
         self.hasChecksum = hasChecksum
     }
@@ -96,13 +100,15 @@ package struct RDBInput: ~Copyable {
     private mutating func read(_ count: Int) throws(RDBError) {
         guard let fill else { throw damaged("it ends too early") }
         sum()
-        if position > 0 {
-            origin += position
-            window.consume(position)
-            position = 0
-            summed = 0
+        let kept = markPosition ?? position
+        if kept > 0 {
+            origin += kept
+            window.consume(kept)
+            position -= kept
+            summed -= kept
+            if markPosition != nil { markPosition = 0 }
         }
-        while window.count < count {
+        while window.count - position < count {
             let before = window.count
             do throws(StorageError) {
                 // As much again as there is: the room is never much more than what has come.
@@ -115,17 +121,33 @@ package struct RDBInput: ~Copyable {
     }
 
     private mutating func sum() {
+        // Bytes that are taken a second time are in it already.
+        if position <= summed { return }
         if hasChecksum { checksum.update(view.slice(summed, position)) }
         summed = position
     }
 
+    /// Keeps what is taken from here on, to be taken again or looked at as a whole.
+    mutating func mark() { markPosition = position }
+
+    mutating func unmark() { markPosition = nil }
+
+    /// All that was taken since the mark, lent until the next call.
+    var sinceMark: ByteView { view.slice(markPosition ?? position, position) }
+
+    /// Goes back to a place behind the mark.
+    mutating func rewind(to offset: Int) {
+        let place = offset - origin
+        precondition(place >= (markPosition ?? position) && place <= position, "it was kept")
+        position = place
+    }
+
     /// The checksum of all bytes taken.
     mutating func checksumSoFar() -> UInt64 {
+        unmark()
         sum()
         return checksum.value
     }
-
-    mutating func stopSumming() { hasChecksum = false }
 
     /// Whether nothing is left, of an input in memory.
     var isAtEnd: Bool { position == view.count }

@@ -3,9 +3,12 @@
 //      var reader = RDBReader(RDBInput(fill: file.read), path: "dump.rdb", into: state, options)
 //      let summary = try reader.load()
 //
+//  With `options.threads` above 1 several threads make the keys: see `RDBParallel.swift`.
+//
 //  The reader takes the shard of each key while it makes it; nobody else has to be kept out but for
 //  what they would see. After an error the keys are a part of the file's and should be thrown away.
 
+import Glibc
 import MartletBase
 import MartletEngine
 
@@ -16,7 +19,13 @@ package struct RDBOptions: Sendable {
     package var dropsExpired = true
     /// The checksum at the end is verified: `rdbchecksum`.
     package var hasChecksum = true
-    /// Called now and then with the bytes and keys read so far.
+    /// Threads that make keys, the caller's included.
+    package var threads = 1
+    /// When the reader hands keys on to other threads.
+    var batchBytes = 256 * 1024
+    /// Collections of more members are made by the reader.
+    var batchMembersMax: UInt64 = 65_536
+    /// Called now and then, by the caller's thread, with the bytes and keys read so far.
     package var progress: (@Sendable (_ bytes: Int, _ keys: Int) -> Void)?
 
     package init() {}
@@ -57,10 +66,18 @@ package struct RDBReader: ~Copyable {
     private var keyRoom = ByteBuffer()
     private var room = ByteBuffer()
     private var summary = RDBSummary()
+    private let state: EngineState
+    /// Who makes the keys, when it is not the reader alone.
+    private var maker: RDBMaker?
+    private var queue: RDBBatchQueue?
+    private var batch: RDBBatch?
+    /// Keys of batches, made or not.
+    private var passedKeys = 0
 
     // What was said of the next key.
     private var deadline: Int64?
     private var idleSeconds: UInt64?
+    private var isKeyBegun = false
 
     /// A file of more fields about itself is none.
     private static let auxMax = 1024
@@ -78,10 +95,31 @@ package struct RDBReader: ~Copyable {
         self.input = input
         self.path = path
         self.options = options
+        self.state = state
         loader = unsafe ValueLoader(
             into: state.keyspace, limits: state.valueLimits,
             nowMilliseconds: state.clock.wallMilliseconds())
         values = RDBValueReader(dropsOver: options.dropsExpired)
+    }
+
+    /// A reader of a batch's records, which outlives it.
+    init(
+        _ batch: RDBBatch, into state: EngineState, _ options: RDBOptions, isValkey: Bool
+    ) {
+        var single = options
+        single.progress = nil
+        self.init(
+            RDBInput(batch.bytes.view, origin: batch.offset, hasChecksum: false), path: "",
+            into: state, single)
+        loader.keys.database = batch.database
+        summary.isValkey = isValkey
+        values.isValkey = isValkey
+    }
+
+    /// Reads all records of a batch.
+    mutating func readRecords() throws(RDBError) -> RDBSummary {
+        while !input.isAtEnd { _ = try readRecord() }
+        return summary
     }
 
     /// Reads all of it.
@@ -90,7 +128,11 @@ package struct RDBReader: ~Copyable {
     package mutating func load() throws(StorageError) -> RDBSummary {
         do throws(RDBError) {
             try readMagic()
-            while try readRecord() {}
+            if options.threads > 1 {
+                try readWithMakers()
+            } else {
+                while try readRecord() {}
+            }
             try readChecksum()
         } catch {
             throw error.of(path: path)
@@ -98,6 +140,65 @@ package struct RDBReader: ~Copyable {
         summary.endOffset = input.offset
         options.progress?(input.offset, summary.keys)
         return summary
+    }
+
+    /// Reads all records while other threads make the keys; their errors come before its own.
+    private mutating func readWithMakers() throws(RDBError) {
+        let queue = RDBBatchQueue(threads: options.threads)
+        let maker = RDBMaker(queue, state, options, isValkey: summary.isValkey)
+        self.queue = queue
+        self.maker = maker
+        let threads = (1..<options.threads).compactMap { _ in maker.startThread() }
+        var failure: RDBError?
+        do throws(RDBError) {
+            while try readRecord() {}
+            input.unmark()
+            try handOnBatch()
+        } catch {
+            failure = error
+        }
+        queue.close()
+        // What is left is made by all, or by the reader alone when there are no threads.
+        if failure == nil { maker.run() }
+        for thread in threads { pthread_join(thread, nil) }
+        if let error = queue.error { throw error }
+        if let failure { throw failure }
+        summary.add(queue.made)
+    }
+
+    /// Puts the key that follows into a batch, or makes it here when it is a large collection.
+    private mutating func pass(_ type: RDBType) throws(RDBError) {
+        let place = input.offset
+        try input.skipString()
+        let valuePlace = input.offset
+        if type.beginsWithCount, try input.number() > options.batchMembersMax {
+            input.rewind(to: place)
+            input.unmark()
+            try handOnBatch()
+            try readKey(type)
+            return
+        }
+        input.rewind(to: valuePlace)
+        try input.skip(valueOf: type, isValkey: summary.isValkey)
+        let record = input.sinceMark
+        let batch =
+            self.batch
+            ?? RDBBatch(database: loader.keys.database, offset: input.offset - record.count)
+        batch.bytes.append(record)
+        self.batch = batch
+        passedKeys += 1
+        deadline = nil
+        idleSeconds = nil
+        if batch.bytes.count >= options.batchBytes { try handOnBatch() }
+    }
+
+    /// Gives the batch to the makers, or makes its keys here when they have enough to do.
+    private mutating func handOnBatch() throws(RDBError) {
+        guard let batch, let queue, let maker else { return }
+        self.batch = nil
+        if let error = queue.error { throw error }
+        if !queue.add(batch) { maker.make(batch) }
+        options.progress?(input.offset, passedKeys)
     }
 
     private mutating func readMagic() throws(RDBError) {
@@ -138,14 +239,24 @@ package struct RDBReader: ~Copyable {
 
     /// Reads one record; false at the end.
     private mutating func readRecord() throws(RDBError) -> Bool {
+        // A record begins with what is said of the key.
+        if queue != nil && !isKeyBegun { input.mark() }
         let first = try input.byte()
         if let type = RDBType(rawValue: first) {
-            try readKey(type)
+            isKeyBegun = false
+            if queue == nil { try readKey(type) } else { try pass(type) }
             return true
         }
         guard let opcode = RDBOpcode(rawValue: first) else {
             throw RDBError(
                 .unsupported("a value of type \(first), which is not known"), at: input.offset - 1)
+        }
+        switch opcode {
+        case .expireMilliseconds, .expireSeconds, .idle, .frequency: isKeyBegun = true
+        default:
+            // A batch is of one piece.
+            input.unmark()
+            try handOnBatch()
         }
         switch opcode {
         case .end: return false
@@ -247,6 +358,16 @@ package struct RDBReader: ~Copyable {
             (0x20..<0x7F).contains(byte) ? Character(UnicodeScalar(byte)) : "?"
         }
         return String(text) + (key.count > 64 ? "..." : "")
+    }
+}
+
+extension RDBType {
+    /// The value is a number of members, each of which is at least a string, and then these.
+    fileprivate var beginsWithCount: Bool {
+        switch self {
+        case .list, .set, .zset, .zset2, .hash: true
+        default: false
+        }
     }
 }
 

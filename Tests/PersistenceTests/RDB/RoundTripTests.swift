@@ -2,9 +2,10 @@
 
 import MartletBase
 import MartletEngine
-import MartletPersistence
 import Synchronization
 import Testing
+
+@testable import MartletPersistence
 
 struct RoundTripTests {
     @Test(arguments: [true, false]) func `a file brings back all that was written`(
@@ -31,6 +32,39 @@ struct RoundTripTests {
         let other = Store()
         _ = try other.load(store.file(), step: step)
         #expect(other.readOut == store.readOut)
+    }
+
+    @Test(arguments: [2, 4], [nil, 700]) func `several threads make the same keys`(
+        threads: Int, step: Int?
+    ) throws {
+        let store = Store()
+        store.fill()
+        store.fillNewest()
+        for index in 0..<3000 {
+            store.run("SET", "key \(index)", "value \(index)", "PXAT", "1900000000000")
+        }
+        var options = RDBOptions()
+        options.threads = threads
+        options.batchBytes = 4096
+        options.batchMembersMax = 100
+        let file = store.file()
+        let other = Store()
+        let summary = try other.load(file, step: step, options)
+        other.checkInvariants()
+        #expect(summary.keys == store.readKeyCount)
+        #expect(summary.endOffset == file.count)
+        #expect(summary.keysWithDeadline == 3001)
+        #expect(other.readOut == store.readOut)
+        // What is wrong is found and named by all of them alike.
+        for cut in stride(from: 10, to: file.count, by: max(1, file.count / 40)) {
+            #expect(throws: StorageError.self) {
+                _ = try Store().load(Array(file[..<cut]), step: step, options)
+            }
+        }
+        let error = try #require(throws: StorageError.self) {
+            _ = try other.load(file, step: step, options)
+        }
+        #expect("\(error)".contains("is there twice"))
     }
 
     @Test func `settings in force decide how values stand`() throws {

@@ -12,11 +12,12 @@ struct DamageTests {
         let file = store.file()
         #expect(file.count < 3000)
         var damaged = file
+        let target = Store(shards: 1, databases: 3)
         for index in file.indices {
             for bit in 0..<8 {
                 damaged[index] ^= 1 << UInt8(bit)
                 do throws(StorageError) {
-                    _ = try Store(shards: 1, databases: 3).load(damaged)
+                    _ = try target.load(damaged)
                     Issue.record("bit \(bit) of byte \(index) was not missed")
                 } catch {
                     if case .damaged(_, let offset, _) = error {
@@ -26,6 +27,7 @@ struct DamageTests {
                     }
                 }
                 damaged[index] = file[index]
+                target.run("FLUSHALL")
             }
         }
     }
@@ -34,10 +36,10 @@ struct DamageTests {
         let store = Store()
         store.fill(isLong: false)
         let file = store.file()
+        let target = Store(shards: 1, databases: 3)
         for count in file.indices {
-            #expect(throws: StorageError.self) {
-                _ = try Store(shards: 1, databases: 3).load(Array(file[..<count]))
-            }
+            #expect(throws: StorageError.self) { _ = try target.load(Array(file[..<count])) }
+            target.run("FLUSHALL")
         }
     }
 

@@ -187,9 +187,6 @@ AVOIDED = [
             lambda command, in_multi: name(command) == b"ZRANGESTORE" and has_negative_offset(command)),
     Avoided("valkey9", "Valkey takes two options of a kind for fields' deadlines, and more than 46 bits of time.",
             lambda command, in_multi: is_loose_field_deadline(command)),
-    *(Avoided(oracle, "It takes - and + for an id of XGROUP SETID, the first or last there can be.",
-              lambda command, in_multi: name(command) == b"XGROUP" and command[4:5] in ([b"-"], [b"+"]))
-      for oracle in ("redis7", "valkey9")),
     Avoided("valkey9", "Valkey 9 aborts a transaction for a MULTI or WATCH inside it; Redis and Martlet "
             "refuse that command and go on.",
             lambda command, in_multi: in_multi and name(command) in (b"MULTI", b"WATCH")),
@@ -435,10 +432,19 @@ def texts_of_stream_commands(command: Command, ours: Reply, theirs: Reply) -> bo
 
 
 @difference("texts of XREAD", "valkey9",
-            why="Valkey has no `+` of XREAD.")
+            why="Valkey does not name `+` among what may stand for an ID.")
 def texts_of_stream_commands_valkey(command: Command, ours: Reply, theirs: Reply) -> bool:
-    return name(command) == b"XREAD" and theirs.is_error and (
-        b"Unbalanced" in theirs.value or b"+" in command and theirs.value.startswith(b"ERR Invalid stream ID"))
+    return name(command) == b"XREAD" and theirs.is_error and b"Unbalanced" in theirs.value
+
+
+@difference("`+` of XREAD is the last entry there is", "valkey9",
+            why="Valkey has nothing to say once the entry that was added last was deleted.")
+def last_entry(command: Command, ours: Reply, theirs: Reply) -> bool:
+    def streams(reply: Reply) -> set[str]:
+        return set() if reply.is_null else {str(stream) for stream in reply.value}
+
+    return (name(command) == b"XREAD" and b"+" in command and not ours.is_error and not theirs.is_error
+            and streams(theirs) < streams(ours))
 
 
 @difference("XINFO STREAM tells of producers, and has no radix tree", *ALL,

@@ -201,3 +201,25 @@ def test_commands_publish_the_events_of_the_oracle(new_server, oracle, classes, 
         theirs.close()
     if wrong:
         pytest.fail(f"{len(wrong)} cases differ\n" + "\n".join(wrong), pytrace=False)
+
+
+def test_restore_publishes_the_events_of_redis(new_server, redis8):
+    listeners = [Listener(new_server("--enable-debug-command", "yes"), "KEAnoc"), Listener(redis8, "KEAnoc")]
+    try:
+        seen = []
+        for listener in listeners:
+            call, found = listener.caller.ok, []
+            call("FLUSHALL")
+            call("SET", "text", "x")
+            call("RPUSH", "list", "a")
+            payload = call("DUMP", "list")
+            listener.events()
+            for command in (("new", 0, payload), ("text", 0, payload, "REPLACE"), ("text", 0, payload, "REPLACE"),
+                            ("other", 100_000, payload, "REPLACE"), ("other", 1, payload, "REPLACE", "ABSTTL")):
+                call("RESTORE", *command)
+                found.append(listener.events())
+            seen.append(found)
+        assert seen[0] == seen[1]
+    finally:
+        for listener in listeners:
+            listener.close()

@@ -9,7 +9,7 @@ extension KeyAccess {
     /// The type of the value that a write is about to replace: nil when there is none, and while
     /// nobody wants to know.
     @inline(__always)
-    func kindReplaced(_ key: Key) -> ValueKind? {
+    package func kindReplaced(_ key: Key) -> ValueKind? {
         kindReplaced(key, inDatabase: database)
     }
 
@@ -35,7 +35,7 @@ extension KeyAccess {
     }
 
     /// Notes that a value of type `old`, if there was one, gave way to the one that the key has now.
-    func noteReplacement(of old: ValueKind?, _ key: Key, inDatabase other: Int) {
+    package func noteReplacement(of old: ValueKind?, _ key: Key, inDatabase other: Int) {
         guard let old, let new = find(key, inDatabase: other)?.kind else { return }
         noteReplacement(of: old, by: new, key, inDatabase: other)
     }

@@ -113,8 +113,11 @@ private func restore(_ call: inout Call) throws(CommandError) -> Effect {
         call.reply.ok()
         return isThere && call.keyspace.remove(key) ? .changed(.del) : .none
     }
+    let old = call.keyspace.kindReplaced(key)
     try loader.settle(key, deadline: deadline, idleSeconds: nil)
     try call.keyspace.receive(key, from: loader.keys, idleSeconds: options.idleSeconds ?? 0)
     call.reply.ok()
-    return .changed(.restore)
+    call.keyspace.record(.restore, key)
+    call.keyspace.noteReplacement(of: old, key, inDatabase: call.keyspace.database)
+    return .recorded
 }

@@ -177,6 +177,15 @@ private func createGroup(_ call: inout Call) throws(CommandError) -> Effect {
     return .recorded
 }
 
+extension ByteView {
+    /// An id, or `-` and `+` for the first and the last there can be: SETID takes them, CREATE does not.
+    fileprivate func boundingID() throws(CommandError) -> StreamID {
+        if count == 1 && self[0] == UInt8(ascii: "-") { return .zero }
+        if count == 1 && self[0] == UInt8(ascii: "+") { return .max }
+        return try streamID()
+    }
+}
+
 private func setGroupID(_ call: inout Call) throws(CommandError) -> Effect {
     let key = try call.arguments.key()
     let name = try call.arguments.next()
@@ -185,7 +194,7 @@ private func setGroupID(_ call: inout Call) throws(CommandError) -> Effect {
 
     let (stream, group) = try existingGroup(&call, key, name)
     if call.arguments.count > 7 { throw call.wrongSubcommand() }
-    group.lastDeliveredID = to.isDollar ? stream.lastID : try to.streamID()
+    group.lastDeliveredID = to.isDollar ? stream.lastID : try to.boundingID()
     group.entriesRead = options.entriesRead(of: stream)
     call.reply.ok()
     call.keyspace.record(.xgroupSetID, key)

@@ -7,6 +7,7 @@
 //  before the log, whose path may be relative to it. A daemon is forked before any thread exists.
 
 import Glibc
+import MartletPersistence
 
 /// What the process starts with.
 package struct Launch {
@@ -39,6 +40,8 @@ package struct Launch {
             } catch {
                 return end(1, error.text, to: STDERR_FILENO)
             }
+        case .checkFiles(let path, let repairs):
+            return checkFiles(path, repairs: repairs)
         case .run(let options):
             do throws(ConfigurationError) {
                 return try prepare(options)
@@ -119,6 +122,22 @@ package struct Launch {
         } catch {
             log.write(.warning, "Failed to write PID file '\(path)': \(error.text)")
             return nil
+        }
+    }
+
+    /// Looks at durable files, from the directory that they are in.
+    private static func checkFiles(_ path: String, repairs: Bool) -> Outcome {
+        let path = SystemFile.resolved(path)
+        do throws(StorageError) {
+            let check = LogCheck(
+                try DiskStorage(SystemFile.parent(of: path)), repairs: repairs
+            ) { line in
+                // Where nobody reads there is nobody to tell.
+                try? SystemFile.writeAll(STDOUT_FILENO, [UInt8]("\(line)\n".utf8))
+            }
+            return .end(check.check(StorageName.last(of: path)) ? 0 : 1)
+        } catch {
+            return end(1, "\(error)\n", to: STDERR_FILENO)
         }
     }
 

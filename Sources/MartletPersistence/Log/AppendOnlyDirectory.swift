@@ -30,6 +30,9 @@ package final class AppendOnlyDirectory {
         package var hasTimestamps = false
         /// `aof-load-truncated`
         package var acceptsTail = true
+        /// What is not synced is kept in memory: from so many bytes on it is synced, whatever
+        /// `appendfsync` says.
+        package var unsyncedBytesMax = 64 << 20
 
         package init() {}
     }
@@ -123,6 +126,9 @@ package final class AppendOnlyDirectory {
     /// Bytes that a power cut would take: written and not synced, or kept back.
     package var unsyncedByteCount: Int { kept.count }
 
+    /// Groups that have ended and are not known durable.
+    package var unsyncedGroupCount: Int { keptGroups.count }
+
     package var isOpen: Bool { current != nil }
 
     // Appending.
@@ -130,7 +136,8 @@ package final class AppendOnlyDirectory {
     /// Adds one unit to the open group: a command, or a transaction from MULTI to EXEC.
     ///
     /// - Parameters:
-    ///   - unit: whole commands; their bytes are copied.
+    ///   - unit: whole commands; their bytes are copied. The first one of a group is a SELECT: after
+    ///     a failure the group may come to stand at the beginning of a file.
     ///   - unixSeconds: the wall clock; written before the unit when timestamps are on and it moved.
     package func append(_ unit: ByteView, unixSeconds: Int64 = 0) {
         if options.hasTimestamps && unixSeconds > lastTimestampSeconds {
@@ -165,6 +172,7 @@ package final class AppendOnlyDirectory {
         }
         increment.written += kept.count - start
         current = increment
+        if kept.count >= options.unsyncedBytesMax { try sync() }
     }
 
     /// Appends the line that ends the group which begins at `start` of `buffer`.
@@ -238,6 +246,8 @@ package final class AppendOnlyDirectory {
     }
 
     /// Ends the log in order: all is synced, and a line says so.
+    ///
+    /// - Throws: where something that was appended is not durable.
     package func close() throws(StorageError) {
         try endGroup()
         try sync()
@@ -251,15 +261,15 @@ package final class AppendOnlyDirectory {
         line.checksum = line.checksum(after: CRC64(seed))
         var buffer = ByteBuffer()
         line.write(to: &buffer)
+        current = nil
         do throws(StorageError) {
             try increment.file.append(buffer.view)
             try increment.file.sync()
         } catch {
-            // Everything that was acknowledged is durable; what is torn is only the line.
-            failure = error
-            throw error
+            // Everything is durable already; only the next start does not know that this one ended
+            // in order. Half a line is cut off then, if not now.
+            try? increment.file.truncate(to: increment.written)
         }
-        current = nil
     }
 
     // Names.

@@ -72,6 +72,16 @@ enum LogFrame {
         return .whole(end: position, kind)
     }
 
+    /// The name of the whole command that begins at `start`, in capitals.
+    static func name(in bytes: ByteView, at start: Int) -> String {
+        var position = start + 1
+        _ = number(in: bytes, at: &position)
+        position += 1
+        let (length, _) = number(in: bytes, at: &position)
+        guard position + length <= bytes.count else { return "" }
+        return bytes.slice(position, position + length).string.uppercased()
+    }
+
     private enum Status {
         case whole, incomplete, malformed
     }

@@ -12,14 +12,25 @@ extension AppendOnlyDirectory {
     /// - Throws: `StorageError.damaged` for a manifest that is not understood, or files that are
     ///   missing.
     package func open() throws(StorageError) -> [Part] {
-        if try storage.size(manifestPath) != nil {
-            let path = manifestPath
-            let bytes = try storage.read(path, bytesMax: LogManifest.bytesMax)
-            manifest = try bytes.withView { (view) throws(StorageError) in
-                try LogManifest(parsing: view, path: path)
-            }
-        }
+        try readManifest()
         try upgrade()
+        return try parts()
+    }
+
+    /// Reads the manifest, where there is one.
+    func readManifest() throws(StorageError) {
+        let path = manifestPath
+        guard try storage.size(path) != nil else { return }
+        let bytes = try storage.read(path, bytesMax: LogManifest.bytesMax)
+        manifest = try bytes.withView { (view) throws(StorageError) in
+            try LogManifest(parsing: view, path: path)
+        }
+    }
+
+    /// What the manifest names, in the order of loading.
+    func parts() throws(StorageError) -> [Part] {
+        baseSize = 0
+        closedSize = 0
         var files: [(LogManifest.File, Bool)] = manifest.increments.map { ($0, false) }
         if let base = manifest.base { files.insert((base, true), at: 0) }
         var parts: [Part] = []

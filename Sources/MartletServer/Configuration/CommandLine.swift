@@ -8,6 +8,8 @@ package enum CommandLineRequest: Equatable {
     case version
     /// Read the configuration, tell whether it is sound, and end.
     case check(LaunchOptions)
+    /// Look at a log or a snapshot, save what is good if asked to, and end.
+    case checkFiles(path: String, repairs: Bool)
     case run(LaunchOptions)
 
     /// Reads the arguments after the program's name.
@@ -22,6 +24,15 @@ package enum CommandLineRequest: Equatable {
                 return
             case "--version", "-v":
                 self = .version
+                return
+            case "check" where rest.count > 1:
+                let words = rest.dropFirst().map { String(decoding: $0, as: UTF8.self) }
+                let paths = words.filter { $0 != "--fix" }
+                guard paths.count == 1, let path = paths.first else {
+                    self = .help
+                    return
+                }
+                self = .checkFiles(path: path, repairs: words.count > 1)
                 return
             case "-":
                 file = .standardInput
@@ -52,11 +63,15 @@ package enum CommandLineRequest: Equatable {
     package static let helpText = """
         Usage: martlet [FILE | -] [--name value ...]
                martlet --check-config [FILE | -] [--name value ...]
+               martlet check FILE-OR-DIRECTORY [--fix]
                martlet --version | --help
 
         FILE is a configuration in the form of redis.conf, - the standard input. Values given as
         --name value win over MARTLET_NAME in the environment, and these over the file. Without a
         file the server listens on 127.0.0.1 and ::1, port 6379, and writes nothing to disk.
+
+        `check` verifies an append-only directory, an append-only file or an RDB file and tells what
+        is damaged; with --fix it saves what is good into new files and leaves the old ones alone.
 
         Examples:
           martlet

@@ -92,7 +92,8 @@ struct LogCrashTests {
                 #expect(driver.log.failure == nil, "call \(call) of \(length)")
                 let loaded = try LoadedLog(RecordingStorage(storage.contents))
                 #expect(loaded.unitCount == driver.appended, "call \(call) of \(length)")
-                #expect(loaded.cuts.isEmpty)
+                // Half of the line that closes the log may be there, if it cannot be cut either.
+                #expect(loaded.cuts.isEmpty || length > 1)
                 let leftover = storage.contents.keys.filter { $0.contains("temp-") }
                 #expect(leftover.isEmpty, "call \(call) of \(length)")
                 guard isFuzzing || (call % 64 == 24 && length == 1) else { continue }
@@ -101,6 +102,19 @@ struct LogCrashTests {
             }
         }
         print("crash states with \(fault): \(states)")
+    }
+
+    @Test func `what waits for a sync in memory is bounded`() {
+        var options = AppendOnlyDirectory.Options()
+        options.unsyncedBytesMax = 6000
+        let driver = LogDriver(RecordingStorage(), options)
+        driver.open()
+        for _ in 0..<40 {
+            driver.append(1, syncs: false)
+            #expect(driver.log.unsyncedByteCount < 6000)
+        }
+        driver.close()
+        #expect(checkCrashes(driver, exhaustive: false) > 40)
     }
 
     @Test func `files are closed when the log is`() {

@@ -182,4 +182,4 @@ final class LogDriver {
 }
 
 /// Whether a long run was asked for (`make fuzz`).
-let isFuzzing = unsafe getenv("MARTLET_FUZZ_FRAMES") != nil
+let isFuzzing = unsafe getenv("MARTLET_FUZZ_CRASHES") != nil

@@ -87,7 +87,9 @@ final class RecordingStorage: Storage, @unchecked Sendable {
     }
 
     private func check(_ call: StorageError.StaticName, _ name: String) throws(StorageError) {
-        if fails() { throw .system(call: call, path: name, code: fault == .noSpace ? ENOSPC : EIO) }
+        if fails() {
+            throw .system(call: call, path: name, code: fault == .inputOutput ? EIO : ENOSPC)
+        }
     }
 
     func makeDirectory(_ name: String) throws(StorageError) {

@@ -339,6 +339,9 @@ private func content(_ path: String) throws -> String {
             CommandLineRequest(arguments.map { [UInt8]($0.utf8) })
         }
         #expect(request("--help") == .help)
+        #expect(request("check", "log") == .checkFiles(path: "log", repairs: false))
+        #expect(request("check", "--fix", "log") == .checkFiles(path: "log", repairs: true))
+        #expect(request("check", "one", "two") == .help)
         #expect(request("-v") == .version)
         #expect(
             request("a.conf", "--port", "1")

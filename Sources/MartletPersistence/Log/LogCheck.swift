@@ -1,0 +1,267 @@
+//  `martlet check`: looks at durable files without loading them, says what is damaged and where, and
+//  saves what is good into new files. Nothing that it looks at is changed.
+
+import MartletBase
+
+/// Checks logs and snapshots of one storage.
+package struct LogCheck {
+    private let storage: any Storage
+    /// Whether what is good of a damaged log is to be saved.
+    private let repairs: Bool
+    /// Takes one line at a time.
+    private let report: (String) -> Void
+
+    package init(_ storage: any Storage, repairs: Bool, report: @escaping (String) -> Void) {
+        self.storage = storage
+        self.repairs = repairs
+        self.report = report
+    }
+
+    /// The suffix of what a repair writes.
+    private static let repaired = ".repaired"
+
+    /// Checks a file or a directory, and says what it found.
+    ///
+    /// - Returns: whether all is good, or was saved into new files.
+    package func check(_ name: String) -> Bool {
+        do throws(StorageError) {
+            if let manifest = try manifest(for: name) { return try checkDirectory(manifest) }
+            guard let size = try storage.size(name) else {
+                report("\(name): no such file")
+                return false
+            }
+            let (good, tally) = try checkFile(name, isLast: true, length: nil)
+            for line in tally.lines { report(line) }
+            if good == size { return true }
+            guard repairs else {
+                report("--fix saves the first \(good) bytes into a new file")
+                return false
+            }
+            guard good > 0 else { return false }
+            let copy = name + Self.repaired
+            try self.copy(name, good, to: copy)
+            try storage.syncDirectory(StorageName.directory(of: copy))
+            report("\(copy): the first \(good) bytes; put it in the place of the old one")
+            return true
+        } catch {
+            report("\(error)")
+            return false
+        }
+    }
+
+    /// The manifest that `name` leads to: it is one, or is the directory of one, or of its directory.
+    private func manifest(for name: String) throws(StorageError) -> String? {
+        let suffix = ".manifest"
+        if name.hasSuffix(suffix) { return name }
+        for directory in [name, StorageName.join(name, "appendonlydir")] {
+            // A plain file has no names in it.
+            guard let names = try? storage.list(directory) else { continue }
+            let found = names.filter {
+                $0.hasSuffix(suffix) && !$0.hasPrefix(StorageName.temporaryPrefix)
+            }
+            if let first = found.sorted().first { return StorageName.join(directory, first) }
+        }
+        return nil
+    }
+
+    private func checkDirectory(_ manifestPath: String) throws(StorageError) -> Bool {
+        var options = AppendOnlyDirectory.Options()
+        options.directory = StorageName.directory(of: manifestPath)
+        options.file = String(StorageName.last(of: manifestPath).dropLast(9))
+        let log = AppendOnlyDirectory(storage, options)
+        guard try storage.size(manifestPath) != nil else {
+            report("\(manifestPath): no such file")
+            return false
+        }
+        try log.readManifest()
+        let parts = try log.parts()
+        let protection = log.manifest.isChecked ? "its checksum fits" : "it has no checksum"
+        report("\(manifestPath): \(parts.count) files, \(protection)")
+        var tally = CommandTally()
+        for (index, part) in parts.enumerated() {
+            let (good, counts) = try checkFile(
+                part.name, isLast: part.isLast, length: part.closedLength)
+            tally.add(counts)
+            if good == part.closedLength ?? part.size { continue }
+            for line in tally.lines { report(line) }
+            return try repair(log, parts, damaged: index, good: good)
+        }
+        for line in tally.lines { report(line) }
+        report("The log is whole")
+        return true
+    }
+
+    /// Copies the log up to the damage into a new directory beside the old one.
+    private func repair(
+        _ log: AppendOnlyDirectory, _ parts: [AppendOnlyDirectory.Part], damaged: Int, good: Int
+    ) throws(StorageError) -> Bool {
+        let part = parts[damaged]
+        for lost in parts[(damaged + 1)...] { report("\(lost.name): follows the damage") }
+        guard repairs else {
+            report("--fix saves what is before the damage into a new directory")
+            return false
+        }
+        if part.isBase && good == 0 {
+            report("Nothing can be saved: the base cannot be read")
+            return false
+        }
+        let directory =
+            (log.options.directory.isEmpty ? "log" : log.options.directory) + Self.repaired
+        try storage.makeDirectory(directory)
+        try storage.syncDirectory(StorageName.directory(of: directory))
+        var manifest = log.manifest
+        manifest.history = []
+        manifest.increments = []
+        manifest.closedLengths = [:]
+        if !part.isBase || damaged > 0 { manifest.base = log.manifest.base }
+        for kept in parts[...damaged] {
+            let name = StorageName.last(of: kept.name)
+            let length = kept == part ? good : kept.closedLength ?? kept.size
+            try copy(kept.name, length, to: StorageName.join(directory, name))
+            if kept.isBase { continue }
+            manifest.increments.append(.init(name: name, sequence: kept.sequence))
+            if kept != part { manifest.closedLengths[kept.sequence] = length }
+        }
+        let file = try storage.create(
+            StorageName.join(directory, log.options.file + ".manifest"))
+        try manifest.encoded(isChecked: log.manifest.isChecked).withView {
+            (bytes) throws(StorageError) in
+            try file.append(bytes)
+        }
+        try file.sync()
+        try storage.syncDirectory(directory)
+        report("\(directory): the log up to the damage; put it in the place of the old one")
+        return true
+    }
+
+    private func copy(_ name: String, _ length: Int, to newName: String) throws(StorageError) {
+        let old = try storage.open(name)
+        let new = try storage.create(newName)
+        var chunk = ByteBuffer()
+        var offset = 0
+        while offset < length {
+            chunk.removeAll()
+            let count = min(1 << 20, length - offset)
+            guard try old.read(at: offset, count: count, into: &chunk) == count else {
+                throw .damaged(path: name, offset: offset, reason: "it became shorter")
+            }
+            try new.append(chunk.view)
+            offset += count
+        }
+        try new.sync()
+    }
+
+    /// Checks one file, and says how it is.
+    ///
+    /// - Returns: how many of its bytes are good, and the commands in them.
+    private func checkFile(
+        _ name: String, isLast: Bool, length: Int?
+    ) throws(StorageError) -> (Int, CommandTally) {
+        let file = try storage.open(name)
+        var tally = CommandTally()
+        var start = 0
+        if try LogScanner.startsWithSnapshot(file) {
+            guard let end = try SnapshotEnvelope.end(of: file) else {
+                if try SnapshotEnvelope.lacksChecksum(file) {
+                    report("\(name): a snapshot without a checksum: nothing can be said of it")
+                    return (file.size, tally)
+                }
+                report("\(name): a snapshot that is damaged or torn: its checksum does not fit")
+                return (0, tally)
+            }
+            report("\(name): a snapshot of \(end) bytes, its checksum fits")
+            if end == file.size { return (end, tally) }
+            start = end
+        }
+        var scanner = LogScanner(file, from: start, isLast: isLast, length: length)
+        while let run = try scanner.next() { tally.add(run) }
+        let groups = scanner.seed == nil ? "no checksums" : "\(scanner.groupCount) groups"
+        report("\(name): \(scanner.commandCount) commands, \(groups), \(file.size) bytes")
+        switch scanner.ending {
+        case .tail(let cut, let length, let reason):
+            report("\(name): torn at offset \(cut), \(length) bytes: \(reason)")
+            return (cut, tally)
+        case .damaged(let offset, let length, let reason):
+            report("\(name): damaged at offset \(offset), \(length) bytes: \(reason)")
+            return (min(scanner.position, offset), tally)
+        case .clean, nil: return (length ?? file.size, tally)
+        }
+    }
+}
+
+/// How many commands of which name a log holds.
+private struct CommandTally {
+    private var counts: [String: Int] = [:]
+
+    mutating func add(_ other: CommandTally) {
+        counts.merge(other.counts) { $0 + $1 }
+    }
+
+    mutating func add(_ run: LogRun) {
+        var offset = 0
+        while offset < run.bytes.count,
+            case .whole(let end, _) = LogFrame.command(in: run.bytes, at: offset)
+        {
+            counts[LogFrame.name(in: run.bytes, at: offset), default: 0] += 1
+            offset = end
+        }
+    }
+
+    /// Most frequent first.
+    var lines: [String] {
+        counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "  \($0.value) \($0.key)" }
+    }
+}
+
+/// Where a snapshot ends: behind the checksum of all that stands before it.
+///
+/// To find that, its values need not be understood: it is where a byte 0xFF is followed by the eight
+/// bytes that the checksum has there.
+enum SnapshotEnvelope {
+    private static let end: UInt8 = 0xFF
+
+    /// The offset behind the snapshot with which `file` begins; nil where no checksum fits.
+    static func end(of file: any StorageFile) throws(StorageError) -> Int? {
+        var crc = CRC64()
+        var window = ByteBuffer()
+        var windowStart = 0
+        while windowStart + window.count < file.size || window.count > 8 {
+            let loaded = windowStart + window.count
+            let count = min(1 << 20, file.size - loaded)
+            if count > 0 {
+                guard try file.read(at: loaded, count: count, into: &window) == count else {
+                    throw .damaged(path: file.name, offset: loaded, reason: "it became shorter")
+                }
+            }
+            let view = window.view
+            let limit = view.count - 8
+            guard limit > 0 else { return nil }
+            var from = 0
+            while from < limit {
+                let found = view.firstIndex(of: end, from: from) ?? limit
+                let stop = min(found + 1, limit)
+                crc.update(view.slice(from, stop))
+                if found < limit, word(in: view, at: stop) == crc.value {
+                    return windowStart + stop + 8
+                }
+                from = stop
+            }
+            windowStart += limit
+            window.consume(limit)
+            if windowStart + window.count >= file.size { return nil }
+        }
+        return nil
+    }
+
+    /// Whether `file` ends as a snapshot does that was written without a checksum.
+    static func lacksChecksum(_ file: any StorageFile) throws(StorageError) -> Bool {
+        var bytes = ByteBuffer()
+        guard file.size > 18 else { return false }
+        guard try file.read(at: file.size - 9, count: 9, into: &bytes) == 9 else { return false }
+        return bytes.view[0] == end && word(in: bytes.view, at: 1) == 0
+    }
+
+    private static func word(in bytes: ByteView, at offset: Int) -> UInt64 {
+        (0..<8).reduce(0) { $0 | UInt64(bytes[offset + $1]) << UInt64(8 * $1) }
+    }
+}

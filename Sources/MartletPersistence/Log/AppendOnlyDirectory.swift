@@ -84,6 +84,10 @@ package final class AppendOnlyDirectory {
     package internal(set) var manifest = LogManifest()
     /// Whether what is on the disk is `manifest` for certain.
     var manifestIsCertain = true
+    /// Whether the manifest stays in memory until a base is there.
+    var waitsForBase = false
+    /// The numbers that files had which the manifest names no more.
+    var sequenceFloor = 0
 
     var current: Increment?
     /// The current increment from `synced` on, then the groups that a failure kept back, then the

@@ -106,7 +106,7 @@ extension AppendOnlyDirectory {
             try storage.syncDirectory("")
         }
         let sequence = try freeSequence(
-            behind: manifest.increments.last?.sequence ?? 0
+            behind: manifest.increments.last?.sequence ?? sequenceFloor
         ) { LogFileName.increment(options.file, $0) }
         let name = path(LogFileName.increment(options.file, sequence))
         let file = try storage.create(name)
@@ -148,6 +148,10 @@ extension AppendOnlyDirectory {
     ///
     /// - Throws: where `manifestIsCertain` is false then, either may be there.
     private func write(_ next: LogManifest) throws(StorageError) {
+        if waitsForBase {
+            manifest = next
+            return
+        }
         var isCertain = true
         let wasCertain = manifestIsCertain
         do throws(StorageError) {
@@ -180,7 +184,7 @@ extension AppendOnlyDirectory {
     ///   - first: the increment that began when the base's point in time was taken.
     /// - Throws: the old files stay the log's, or the new ones are; either holds everything.
     package func installBase(isSnapshot: Bool, first: Int) throws(StorageError) {
-        let sequence = try freeSequence(behind: manifest.base?.sequence ?? 0) {
+        let sequence = try freeSequence(behind: manifest.base?.sequence ?? sequenceFloor) {
             LogFileName.base(options.file, $0, isSnapshot: isSnapshot)
         }
         let name = LogFileName.base(options.file, sequence, isSnapshot: isSnapshot)
@@ -192,11 +196,14 @@ extension AppendOnlyDirectory {
         next.history += manifest.increments.filter { $0.sequence < first }
         next.increments.removeAll { $0.sequence < first }
         next.closedLengths = next.closedLengths.filter { $0.key >= first }
+        let waited = waitsForBase
         do throws(StorageError) {
             try storage.syncDirectory(options.directory)
+            waitsForBase = false
             try write(next)
         } catch {
             if manifestIsCertain {
+                waitsForBase = waited
                 try? storage.unlink(path(name))
             } else {
                 // Both sets of files are whole and stay; the next manifest settles it.

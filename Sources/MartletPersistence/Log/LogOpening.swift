@@ -186,6 +186,23 @@ extension AppendOnlyDirectory {
         try removeLeftovers()
     }
 
+    /// Makes the log ready to append, as one that holds nothing of what the directory held so far.
+    ///
+    /// What was there stays what the next start loads until `installBase` has given the new log its
+    /// base: increments without one would be all that it finds.
+    package func resumeAnew() throws(StorageError) {
+        precondition(current == nil && failure == nil, "a log is resumed once")
+        let old = [manifest.base].compactMap { $0 } + manifest.increments
+        sequenceFloor = (old + manifest.history).map(\.sequence).max() ?? 0
+        var anew = LogManifest()
+        anew.history = manifest.history + old
+        manifest = anew
+        baseSize = 0
+        closedSize = 0
+        waitsForBase = true
+        try beginIncrement()
+    }
+
     /// Removes what a crash has left and what newer files have replaced: never an increment with
     /// commands in it.
     private func removeLeftovers() throws(StorageError) {

@@ -104,6 +104,46 @@ struct LogCrashTests {
         print("crash states with \(fault): \(states)")
     }
 
+    @Test(arguments: [true, false])
+    func `a log that begins anew counts from its base on, and what was there until then`(
+        _ hasOld: Bool
+    ) throws {
+        let old = LogDriver(RecordingStorage())
+        if hasOld {
+            old.open()
+            old.append(3)
+            old.rewrite()
+            old.close()
+        }
+        let kept = old.appended
+        let storage = RecordingStorage(old.storage.contents)
+        let log = AppendOnlyDirectory(storage, .init())
+        _ = try log.open()
+        try log.resumeAnew()
+        let first = try log.beginIncrement()
+        // What comes before the base is no beginning of the old log, and not loaded.
+        for number in 10..<12 {
+            LogModel.unit(number).withView { log.append($0) }
+            try log.endGroup()
+            try log.sync()
+        }
+        let base = try storage.create(log.temporaryBasePath)
+        for number in 0..<10 { try LogModel.unit(number).withView { try base.append($0) } }
+        try base.sync()
+        let before = storage.events.count
+        try log.installBase(isSnapshot: false, first: first)
+        let after = storage.events.count
+        storage.everyCrash { events, crashed in
+            let units = try? LoadedLog(crashed).unitCount
+            let isOld = units == kept && events < after
+            let isNew = units == 12 && events > before
+            if !isOld && !isNew { Issue.record("crash \(events): \(units ?? -1) units") }
+        }
+        #expect(try LoadedLog(RecordingStorage(storage.contents)).unitCount == 12)
+        let names = storage.contents.keys.filter { $0.contains(".incr.") || $0.contains(".base.") }
+        #expect(names.count == 2)
+    }
+
     @Test func `what waits for a sync in memory is bounded`() {
         var options = AppendOnlyDirectory.Options()
         options.unsyncedBytesMax = 6000

@@ -19,7 +19,7 @@ import Synchronization
 package final class Snapshot: Sendable {
     private let saver: SnapshotSaver
 
-    /// What a shard is held for at a time, but for a last group of some 15 keys.
+    /// What a shard is held for at a time, but for a last group of some 15 keys, or a last node.
     private static let holdMicroseconds: UInt64 = 30
     /// Between two holds: longer, so that the loops have the processors.
     private static let restMicroseconds: UInt32 = 60
@@ -43,6 +43,16 @@ package final class Snapshot: Sendable {
         _ state: EngineState, encoder: any SnapshotEncoder, holdsAllShards: Bool = false,
         whileHeld: () -> Void = {}
     ) -> Snapshot? {
+        begin(
+            state, encoder, holdsAllShards: holdsAllShards,
+            pieceBytesMin: SnapshotSaver.pieceBytesMinDefault, whileHeld)
+    }
+
+    /// The same with structures saved in pieces from another size on, for tests.
+    static func begin(
+        _ state: EngineState, _ encoder: any SnapshotEncoder, holdsAllShards: Bool = false,
+        pieceBytesMin: Int, _ whileHeld: () -> Void = {}
+    ) -> Snapshot? {
         let keyspace = unsafe state.keyspace
         if !holdsAllShards {
             unsafe keyspace.pointee.lockAll()
@@ -55,17 +65,18 @@ package final class Snapshot: Sendable {
         }
         defer { if !holdsAllShards { unsafe keyspace.pointee.unlockAll() } }
         if unsafe keyspace.pointee.saver != nil { return nil }
-        let saver = unsafe SnapshotSaver(keyspace, encoder) { [unowned state] in
-            state.setSaving(false)
-        }
+        let saver = unsafe SnapshotSaver(
+            keyspace, encoder, pieceBytesMin: pieceBytesMin
+        ) { [unowned state] in state.setSaving(false) }
         unsafe keyspace.pointee.saver = saver
         state.setSaving(true)
         whileHeld()
         return Snapshot(saver)
     }
 
-    /// Walks the keys to the end and hands the records to `write`, some thousand bytes at a time: whole
-    /// ones, of one database at a time, in no particular order. No shard is held meanwhile.
+    /// Walks the keys to the end and hands the records to `write`, some thousand bytes at a time: of one
+    /// database at a time, in no particular order. A long record goes on with the next bytes. No shard
+    /// is held meanwhile.
     ///
     /// - Parameter write: answers whether to go on; if not, the snapshot is cancelled.
     /// - Returns: whether all records were handed over.
@@ -84,7 +95,7 @@ package final class Snapshot: Sendable {
         }
     }
 
-    /// One hold of at most `groups` groups of a table, for tests, which take the walk step by step.
+    /// One hold of at most `groups` groups of a table, or nodes of a value, for tests, which take the walk step by step.
     ///
     /// - Returns: the records it brought, and whether the snapshot is over.
     func step(groups: Int) -> (runs: [SnapshotRun], isOver: Bool) {

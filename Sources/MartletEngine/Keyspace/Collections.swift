@@ -121,6 +121,20 @@ struct Structure {
         }
     }
 
+    /// The record that a snapshot is making of it in pieces.
+    var snapshotValue: SnapshotValue? {
+        let owner: AnyObject? =
+            switch kind {
+            case .list: unsafe list.pointee.walkOwner
+            case .sortedSet: unsafe sortedSet.pointee.walkOwner
+            case .hash: unsafe hash.pointee.walkOwner
+            case .set: unsafe set.pointee.walkOwner
+            case .stream: unsafe stream.pointee.walkOwner
+            case .string: nil
+            }
+        return owner as? SnapshotValue
+    }
+
     /// The earliest deadline of a hash's fields.
     var fieldDeadline: Int64? {
         kind == .hash ? unsafe hash.pointee.earliestDeadline : nil
@@ -183,6 +197,23 @@ extension Structure {
         case .string: preconditionFailure("no such structure")
         }
         free()
+    }
+}
+
+extension Structure {
+    /// Frees it here when it is small, else on the reclaimer's thread. No entry has it any more.
+    func release() {
+        let bytes = bytes
+        if bytes <= Reclaimer.immediateBytesMax {
+            free()
+            return
+        }
+        let address = unsafe UInt(bitPattern: address)
+        let kind = kind
+        Reclaimer.shared.run(objects: 1) {
+            guard let address = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
+            unsafe Structure(address, kind).free { Reclaimer.shared.pause() }
+        }
     }
 }
 
@@ -342,22 +373,16 @@ extension Partition {
     }
 
     /// Frees the structure of an entry that is on its way out: here when it is small, else on the
-    /// reclaimer's thread.
+    /// reclaimer's thread. One that a snapshot has not walked to its end is the snapshot's now.
     @inline(never)
     mutating func freeStructure(_ entry: Entry) {
         let structure = entry.structure
-        let bytes = structure.bytes
-        heapBytes -= bytes
+        heapBytes -= structure.bytes
         heapCount -= 1
-        if bytes <= Reclaimer.immediateBytesMax {
-            structure.free()
-            return
-        }
-        let address = unsafe UInt(bitPattern: structure.address)
-        let kind = structure.kind
-        Reclaimer.shared.run(objects: 1) {
-            guard let address = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
-            unsafe Structure(address, kind).free { Reclaimer.shared.pause() }
+        if let value = structure.snapshotValue {
+            value.hasLostKey()
+        } else {
+            structure.release()
         }
     }
 
@@ -424,6 +449,9 @@ extension KeyAccess {
                 } else {
                     unsafe source.pointee.putStructureBack(structure, into: entry)
                 }
+            } else if !keepsSource, let value = structure.snapshotValue {
+                value.shard.store(
+                    unsafe keyspace.pointee.shardIndex(key.hash), ordering: .relaxed)
             }
         }
         guard let made else { throw .outOfMemory }

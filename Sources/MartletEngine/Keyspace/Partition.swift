@@ -503,7 +503,7 @@ struct Partition: ~Copyable {
         swap(&snapshotDatabase, &old.snapshotDatabase)
         let box = UnsafeMutablePointer<Partition>.allocate(capacity: 1)
         unsafe box.initialize(to: old)
-        if let saver, unsafe box.pointee.snapshotDatabase >= 0 {
+        if let saver {
             unsafe saver.keep(box)
         } else {
             unsafe Self.release(box)

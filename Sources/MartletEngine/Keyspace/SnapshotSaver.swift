@@ -12,6 +12,10 @@
 //  served. Beside commands, keys are changed by their expiry, by a flush, and under names that no
 //  request gave (`KeyAccess.remove`, `transfer`): these save, too.
 //
+//  *Large values.* The record of a value in nodes that are many is made in pieces, so that no write ever
+//  waits for a whole one: see `SnapshotValue`. The walk takes such values one after the other, and
+//  hands nothing else over in between, so that the pieces of a record stand in one row.
+//
 //  *Tables, not numbers.* The walk goes by partitions, and a partition knows the database it had when
 //  the snapshot began: SWAPDB exchanges places, not partitions. A flush takes the contents of a
 //  partition away; those that are not saved are given to the snapshot, which walks them at leisure.
@@ -35,23 +39,39 @@ import Synchronization
 package protocol SnapshotEncoder: Sendable {
     /// Appends the record of a key: its name, its deadline, its value. Its shard is held; any thread.
     func encode(_ entry: Entry, into buffer: inout ByteBuffer)
+    /// Begins the record of a key whose value comes in pieces: appends what stands before the first of
+    /// its elements, as many as there are now. Its shard is held; any thread.
+    ///
+    /// - Returns: what makes the rest; nil, and nothing is appended, for a value that is to be saved
+    ///   whole all the same.
+    func begin(_ entry: Entry, into buffer: inout ByteBuffer) -> (any SnapshotPieces)?
 }
 
-/// Whole records of one database, one behind the other.
+extension SnapshotEncoder {
+    package func begin(
+        _ entry: Entry, into buffer: inout ByteBuffer
+    ) -> (any SnapshotPieces)? { nil }
+}
+
+/// Records of one database, one behind the other. A long one may go on in the next run.
 package final class SnapshotRun {
     package let database: Int
-    package fileprivate(set) var bytes = ByteBuffer()
+    package internal(set) var bytes = ByteBuffer()
 
     init(database: Int) { self.database = database }
 }
 
 /// Records in the order in which they were made.
-private struct SnapshotRuns {
+struct SnapshotRuns {
     var all: [SnapshotRun] = []
+    /// A run with more than this is not added to: a buffer that grows is copied.
+    private static let bytesMax = 64 * 1024
 
     /// The run to append records of a database to.
     mutating func run(_ database: Int) -> SnapshotRun {
-        if let last = all.last, last.database == database { return last }
+        if let last = all.last, last.database == database, last.bytes.count <= Self.bytesMax {
+            return last
+        }
         let run = SnapshotRun(database: database)
         all.append(run)
         return run
@@ -61,6 +81,8 @@ private struct SnapshotRuns {
 /// What commands saved of one shard; touched while it is held.
 private final class SavedRecords {
     var runs = SnapshotRuns()
+    /// Values of which they saved a piece.
+    var values: [SnapshotValue] = []
 }
 
 /// A snapshot under way.
@@ -75,6 +97,10 @@ final class SnapshotSaver: @unchecked Sendable {
     private let keyspace: UnsafeMutablePointer<Keyspace>
     private let saved: [SavedRecords]
     private var flushed: [Part] = []
+    /// Values that may be in these.
+    private var flushedValues: [SnapshotValue] = []
+    /// Structures from this size on are saved in pieces.
+    private let pieceBytesMin: Int
     /// Keys that the snapshot has, or had when it began.
     let keyCount: Int
     /// Keys whose record was made.
@@ -89,6 +115,8 @@ final class SnapshotSaver: @unchecked Sendable {
     private var next = 0
     /// Contents of flushed partitions, which nobody else knows.
     private var ownParts: [Part] = []
+    /// Values that were begun, of which the first is being handed over.
+    private var values: [SnapshotValue] = []
     /// The shard whose records are collected next.
     private var collected = 0
     /// Shards to collect from after the walk, in which no entry is left to be saved.
@@ -102,6 +130,7 @@ final class SnapshotSaver: @unchecked Sendable {
         let shard: Int
         let database: Int
         var position: UInt64 = 0
+        var isWalked = false
     }
 
     /// What one step has led to.
@@ -116,13 +145,18 @@ final class SnapshotSaver: @unchecked Sendable {
     /// So many walks in a row may end early: below 255, see the top.
     static let earlyEndsMax = 250
 
+    /// What takes some 20 microseconds to be saved whole.
+    static let pieceBytesMinDefault = 16 * 1024
+
     /// Begins a snapshot of all keys. All shards are held, and none is claimed.
     init(
         _ keyspace: UnsafeMutablePointer<Keyspace>, _ encoder: any SnapshotEncoder,
+        pieceBytesMin: Int,
         whenEnded: @escaping () -> Void
     ) {
         unsafe self.keyspace = keyspace
         self.encoder = encoder
+        self.pieceBytesMin = pieceBytesMin
         self.whenEnded = whenEnded
         let shards = unsafe keyspace.pointee.shardCount
         var saved: [SavedRecords] = []
@@ -154,11 +188,14 @@ final class SnapshotSaver: @unchecked Sendable {
 
     /// Saves an entry that is about to change, unless it is saved. Its shard is held.
     func save(_ entry: Entry, in partition: UnsafeMutablePointer<Partition>, shard: Int) {
-        if entry.epoch == epoch { return }
+        if entry.epoch == epoch || isCancelled.load(ordering: .relaxed) { return }
         let database = unsafe Int(partition.pointee.snapshotDatabase)
         precondition(database >= 0, "an entry that is not saved stands in a table yet to be walked")
-        let run = saved[shard].runs.run(database)
-        encode(entry, run)
+        if let value = begin(entry, database: database, shard: shard) {
+            saved[shard].values.append(value)
+        } else {
+            encode(entry, saved[shard].runs.run(database))
+        }
     }
 
     private func encode(_ entry: Entry, _ run: SnapshotRun) {
@@ -170,12 +207,29 @@ final class SnapshotSaver: @unchecked Sendable {
         savedCount.add(1, ordering: .relaxed)
     }
 
-    /// Takes over what a flush took out of a partition. All shards are held.
+    /// Begins the record of an entry that is to be made in pieces; nil for others.
+    private func begin(_ entry: Entry, database: Int, shard: Int) -> SnapshotValue? {
+        guard entry.encoding == .structure, entry.structure.bytes >= pieceBytesMin,
+            !isCancelled.load(ordering: .relaxed)
+        else { return nil }
+        let head = SnapshotRun(database: database)
+        guard let pieces = encoder.begin(entry, into: &head.bytes) else { return nil }
+        entry.epoch = epoch
+        savedCount.add(1, ordering: .relaxed)
+        return SnapshotValue(entry.structure, shard: shard, self, head, pieces)
+    }
+
+    /// Takes over what a flush took out of a partition, saved or not: its values may be. All shards are
+    /// held.
     func keep(_ partition: UnsafeMutablePointer<Partition>) {
         unsafe flushed.append(
             Part(
                 partition: partition, shard: -1,
                 database: Int(partition.pointee.snapshotDatabase)))
+        for records in saved {
+            flushedValues += records.values
+            records.values = []
+        }
     }
 
     // MARK: Walking
@@ -187,16 +241,17 @@ final class SnapshotSaver: @unchecked Sendable {
     ///   - groups: the same in groups.
     /// - Returns: whether there is more to do.
     func step(ticks: UInt64, groups: Int = .max) -> Step {
+        if !values.isEmpty { return advance(ticks: ticks, nodes: groups) }
         if isCancelled.load(ordering: .relaxed),
             unsafe keyspace.pointee.earlyEnds < Self.earlyEndsMax
         {
-            return end(isEarly: true)
+            return finish(isEarly: true)
         }
         if !ownParts.isEmpty {
             walkOwn(ticks: ticks, groups: groups)
             return .goesOn
         }
-        if parts.isEmpty { return finish() }
+        if parts.isEmpty { return finish(isEarly: false) }
         if next >= parts.count { next = 0 }
         let part = parts[next]
         let lock = unsafe keyspace.pointee.lock(part.shard)
@@ -217,14 +272,45 @@ final class SnapshotSaver: @unchecked Sendable {
         return .goesOn
     }
 
+    /// Goes on with the value that is being handed over.
+    private func advance(ticks: UInt64, nodes: Int) -> Step {
+        let value = values[0]
+        let shard = value.shard.load(ordering: .relaxed)
+        var isOver = false
+        var taken: [SnapshotRun] = []
+        if shard < 0 {
+            isOver = value.advance(ticks: ticks, nodes: nodes)
+            taken = value.takeReady()
+        } else {
+            let lock = unsafe keyspace.pointee.lock(shard)
+            lock.lock()
+            defer { lock.unlock() }
+            // The key may have moved to another shard meanwhile.
+            if value.shard.load(ordering: .relaxed) != shard { return .goesOn }
+            if unsafe keyspace.pointee.shard(shard).pointee.claimant != 0 { return .isHeldUp }
+            isOver = value.advance(ticks: ticks, nodes: nodes)
+            taken = value.takeReady()
+        }
+        runs.all += taken
+        if isOver { values.removeFirst() }
+        return .goesOn
+    }
+
     /// Walks a part of a table; true when it is over.
     private func walk(_ part: inout Part, ticks: UInt64, groups: Int) -> Bool {
         let begin = martlet_ticks()
-        let run = runs.run(part.database)
+        let database = part.database
+        let shard = part.shard
+        let run = runs.run(database)
         var left = groups
         while true {
             let following = unsafe part.partition.pointee.table.scan(from: part.position) {
-                if $0.epoch != epoch { encode($0, run) }
+                if $0.epoch == epoch { return }
+                if let value = self.begin($0, database: database, shard: shard) {
+                    values.append(value)
+                } else {
+                    encode($0, run)
+                }
             }
             guard let following else { return true }
             part.position = following
@@ -233,26 +319,42 @@ final class SnapshotSaver: @unchecked Sendable {
         }
     }
 
-    /// Walks what a flush has left. No lock is needed: nobody else knows it.
+    /// Walks what a flush has left. No lock is needed: nobody else knows it. It is freed when the values
+    /// that were found in it have been handed over, too.
     private func walkOwn(ticks: UInt64, groups: Int) {
-        guard walk(&ownParts[0], ticks: ticks, groups: groups) else { return }
-        let part = ownParts.removeFirst()
-        unsafe Partition.release(part.partition)
+        if ownParts[0].isWalked {
+            let part = ownParts.removeFirst()
+            unsafe Partition.release(part.partition)
+            return
+        }
+        if ownParts[0].database < 0 {
+            // All of it was saved, or born later.
+            ownParts[0].isWalked = true
+        } else {
+            ownParts[0].isWalked = walk(&ownParts[0], ticks: ticks, groups: groups)
+        }
     }
 
     /// Takes over what flushes gave. Some shard is held.
     private func takeFlushed() {
         if flushed.isEmpty { return }
         ownParts += flushed
+        values += flushedValues
         flushed = []
+        flushedValues = []
     }
 
-    /// Takes the records that commands made in a shard, which is held.
+    /// Takes the records that commands made in a shard, which is held, and the values they began.
     private func takeSaved(_ shard: Int) {
         let records = saved[shard]
-        if records.runs.all.isEmpty { return }
-        runs.all += records.runs.all
-        records.runs.all = []
+        if !records.runs.all.isEmpty {
+            runs.all += records.runs.all
+            records.runs.all = []
+        }
+        if !records.values.isEmpty {
+            values += records.values
+            records.values = []
+        }
     }
 
     /// Takes the records of one other shard: each gets its turn while the walk goes on, so that they
@@ -265,8 +367,8 @@ final class SnapshotSaver: @unchecked Sendable {
         lock.unlock()
     }
 
-    /// All tables are walked: collects what is left in the shards and ends.
-    private func finish() -> Step {
+    /// All tables are walked, or need not be: collects what is left in the shards and ends.
+    private func finish(isEarly: Bool) -> Step {
         while leftToCollect > 0 {
             let shard = leftToCollect - 1
             let lock = unsafe keyspace.pointee.lock(shard)
@@ -274,11 +376,11 @@ final class SnapshotSaver: @unchecked Sendable {
             defer { lock.unlock() }
             if unsafe keyspace.pointee.shard(shard).pointee.claimant != 0 { return .isHeldUp }
             takeFlushed()
-            if !ownParts.isEmpty { return .goesOn }
             takeSaved(shard)
             leftToCollect -= 1
         }
-        return end(isEarly: false)
+        if !values.isEmpty || !isEarly && !ownParts.isEmpty { return .goesOn }
+        return end(isEarly: isEarly)
     }
 
     /// Ends the snapshot for all shards at once.
@@ -287,6 +389,7 @@ final class SnapshotSaver: @unchecked Sendable {
         defer { unsafe keyspace.pointee.unlockAll() }
         if unsafe keyspace.pointee.isClaimed { return .isHeldUp }
         takeFlushed()
+        if !values.isEmpty { return .goesOn }
         for part in parts { unsafe part.partition.pointee.snapshotDatabase = -1 }
         for part in ownParts { unsafe Partition.release(part.partition) }
         parts = []

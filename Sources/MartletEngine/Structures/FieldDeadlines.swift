@@ -47,6 +47,15 @@ final class FieldDeadlines {
         return earliest
     }
 
+    /// The earliest deadline of a field that is not hidden.
+    var earliestLiving: Int64? {
+        var earliest: Int64?
+        order.forEach(in: hiddenCount..<min(hiddenCount + 1, count), reversed: false) { _, score in
+            earliest = Int64(score)
+        }
+        return earliest
+    }
+
     func deadline(of field: ByteView) -> Int64? { order.score(of: field).map { Int64($0) } }
 
     /// Whether a field is past its deadline.

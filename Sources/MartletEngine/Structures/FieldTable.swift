@@ -178,6 +178,7 @@ struct FieldTable: ~Copyable {
             removeDeadline(of: field)
             return true
         }
+        preserve(field)
         let deadlines = self.deadlines ?? FieldDeadlines(hashKey: hashKey)
         guard deadlines.set(deadline, of: field) else { return false }
         self.deadlines = deadlines
@@ -186,6 +187,7 @@ struct FieldTable: ~Copyable {
 
     private mutating func removeDeadline(of field: ByteView) {
         guard let deadlines else { return }
+        preserve(field)
         deadlines.remove(field)
         if deadlines.count == 0 { self.deadlines = nil }
     }
@@ -216,6 +218,16 @@ struct FieldTable: ~Copyable {
 
     // MARK: Copies, snapshots, checks
 
+    /// The deadlines there are now. A walk over the records may ask them for the deadline that the
+    /// field of a record had when the walk began: a record is handed over before that changes.
+    var deadlineIndex: FieldDeadlines? { deadlines }
+
+    /// Lets a walk have the record of a field whose deadline is about to change.
+    private func preserve(_ field: ByteView) {
+        guard table.store.isWalked, let handle = table.find(field) else { return }
+        table.store.preserve(handle)
+    }
+
     /// A hash with the same fields and deadlines.
     func copy(hashKey: HashKey) -> FieldTable {
         var other = FieldTable(hashKey: hashKey)
@@ -227,6 +239,9 @@ struct FieldTable: ~Copyable {
         }
         return other
     }
+
+    /// Who began the walk over the records that is under way.
+    var walkOwner: AnyObject? { table.store.walkOwner }
 
     /// Hands the records to `body`: they are what a snapshot walks.
     mutating func withStore<R>(_ body: (inout MemberStore) -> R) -> R { table.withStore(body) }

@@ -34,10 +34,15 @@ import MartletBase
 
 /// What a walk over a list calls for each node: where the node stands among the others, and what it
 /// holds.
-final class ListWalk {
+final class ListWalk: NodeWalk {
     let visit: (_ order: Int64, _ records: RecordRun) -> Void
 
-    init(_ visit: @escaping (_ order: Int64, _ records: RecordRun) -> Void) { self.visit = visit }
+    init(
+        owner: AnyObject? = nil, _ visit: @escaping (_ order: Int64, _ records: RecordRun) -> Void
+    ) {
+        self.visit = visit
+        super.init(owner: owner)
+    }
 }
 
 /// One block of records.
@@ -696,6 +701,9 @@ struct List: ~Copyable {
         walk.visit(node.order, node.records)
     }
 
+    /// Who began the walk that is under way.
+    var walkOwner: AnyObject? { unsafe walk?.takeUnretainedValue().owner }
+
     /// Begins a walk over all nodes as they are now. `walk` lives until `endWalk`.
     ///
     /// - Precondition: no walk is under way.
@@ -721,9 +729,10 @@ struct List: ~Copyable {
         return end == nodeCount ? nil : node(end - 1).order
     }
 
-    /// Ends a walk, complete or not.
-    mutating func endWalk() {
+    /// Ends a walk, complete or not. One that has seen all, as `isWhole` says, has set all marks.
+    mutating func endWalk(isWhole: Bool = false) {
         unsafe walk = nil
+        if isWhole { return }
         for place in 0..<nodeCount { node(place).mark = epoch }
     }
 

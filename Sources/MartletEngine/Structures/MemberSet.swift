@@ -107,6 +107,9 @@ struct MemberSet: ~Copyable {
         return other
     }
 
+    /// Who began the walk over the records that is under way.
+    var walkOwner: AnyObject? { table.store.walkOwner }
+
     /// Hands the records to `body`: they are what a snapshot walks.
     mutating func withStore<R>(_ body: (inout MemberStore) -> R) -> R { table.withStore(body) }
 

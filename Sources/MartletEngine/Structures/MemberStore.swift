@@ -52,10 +52,15 @@ import MartletBase
 typealias MemberHandle = UInt32
 
 /// What a walk over a store calls for each record: member and value.
-final class MemberWalk {
+final class MemberWalk: NodeWalk {
     let visit: (_ member: ByteView, _ value: ByteView) -> Void
 
-    init(_ visit: @escaping (_ member: ByteView, _ value: ByteView) -> Void) { self.visit = visit }
+    init(
+        owner: AnyObject? = nil, _ visit: @escaping (_ member: ByteView, _ value: ByteView) -> Void
+    ) {
+        self.visit = visit
+        super.init(owner: owner)
+    }
 }
 
 /// Records of members, in chunks.
@@ -542,6 +547,16 @@ struct MemberStore: ~Copyable {
         }
     }
 
+    /// Hands the chunk of a record over, if a walk waits for it: something that the walk's owner keeps
+    /// elsewhere for this record is about to change.
+    func preserve(_ handle: MemberHandle) { willChange(chunk(handle >> 8)) }
+
+    /// A walk is under way.
+    var isWalked: Bool { unsafe walk != nil }
+
+    /// Who began the walk that is under way.
+    var walkOwner: AnyObject? { unsafe walk?.takeUnretainedValue().owner }
+
     /// Begins a walk over all records as they are now. `walk` lives until `endWalk`.
     ///
     /// - Precondition: no walk is under way.
@@ -569,9 +584,10 @@ struct MemberStore: ~Copyable {
         return position
     }
 
-    /// Ends a walk, complete or not.
-    mutating func endWalk() {
+    /// Ends a walk, complete or not. One that has seen all, as `isWhole` says, has set all marks.
+    mutating func endWalk(isWhole: Bool = false) {
         unsafe walk = nil
+        if isWhole { return }
         for place in 0..<chunkCount { chunk(unsafe order.unsafelyUnwrapped[place]).mark = epoch }
     }
 

@@ -26,11 +26,14 @@ import Glibc
 import MartletBase
 
 /// What a walk over a stream calls for each block: the first ID that it ever had, and its entries.
-final class StreamWalk {
+final class StreamWalk: NodeWalk {
     let visit: (_ base: StreamID, _ block: StreamBlock) -> Void
 
-    init(_ visit: @escaping (_ base: StreamID, _ block: StreamBlock) -> Void) {
+    init(
+        owner: AnyObject? = nil, _ visit: @escaping (_ base: StreamID, _ block: StreamBlock) -> Void
+    ) {
         self.visit = visit
+        super.init(owner: owner)
     }
 }
 
@@ -699,6 +702,9 @@ struct Stream: ~Copyable {
         walk.visit(block.base, block)
     }
 
+    /// Who began the walk that is under way.
+    var walkOwner: AnyObject? { unsafe walk?.takeUnretainedValue().owner }
+
     /// Begins a walk over all blocks as they are now. `walk` lives until `endWalk`.
     ///
     /// - Precondition: no walk is under way.
@@ -728,9 +734,10 @@ struct Stream: ~Copyable {
         return last.base
     }
 
-    /// Ends a walk, complete or not.
-    mutating func endWalk() {
+    /// Ends a walk, complete or not. One that has seen all, as `isWhole` says, has set all marks.
+    mutating func endWalk(isWhole: Bool = false) {
         unsafe walk = nil
+        if isWhole { return }
         var next = front
         while let position = next {
             placed(position).block.mark = epoch

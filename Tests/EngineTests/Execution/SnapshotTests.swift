@@ -6,6 +6,7 @@
 
 import Glibc
 import MartletBase
+import Synchronization
 import Testing
 
 @testable import MartletEngine
@@ -23,7 +24,7 @@ import Testing
     @Test func `A snapshot has each key as it was when it began, whatever is done meanwhile`() {
         let first = testSeed()
         for seed in first..<(first + Self.seedCount) {
-            var run = RandomCommands(seed: seed)
+            var run = RandomPlay(seed: seed)
             if let problem = run.play() {
                 Issue.record("seed \(seed): \(problem)")
                 return
@@ -56,6 +57,30 @@ import Testing
         }
     }
 
+    @Test func `Snapshots are of one point in time while loops write on other threads`() {
+        let commands = CommandTable(groups: EngineCommands.groups)
+        let state = EngineState(
+            loops: 2, shardCount: 8, databases: 4, commandCount: commands.all.count,
+            clock: .system, hashKey: HashKey(1, 2))
+        setSmallLimits(state)
+        let threads = (0..<2).map { CommandThread(state, commands, loop: $0) }
+        for thread in threads { thread.start() }
+        for turn in 0..<20 {
+            usleep(20_000)
+            var expected: [String: String] = [:]
+            let snapshot = Snapshot.begin(state, TextEncoder(), pieceBytesMin: turn % 2 * 2_000) {
+                expected = readOut(state)
+            }
+            var found = Readings()
+            let isWhole = snapshot?.walk { database, records in
+                found.add(database, records)
+                return turn % 7 != 3 || found.values.count < 20
+            }
+            if isWhole == true { #expect(found.problem(expected) == nil) }
+        }
+        for thread in threads { thread.stop() }
+    }
+
     @Test func `Only one snapshot is under way at a time`() {
         let server = CommandHarness(shards: 2)
         server.client().run("SET", "k", "v")
@@ -82,16 +107,38 @@ private struct Readings {
     var values: [String: String] = [:]
     /// Keys that came twice.
     var doubles: [String] = []
+    /// What is wrong with it, given what there was.
+    func problem(_ expected: [String: String]) -> String? {
+        if !doubles.isEmpty { return "twice: \(doubles)" }
+        for (name, value) in expected where values[name] != value {
+            return "\(name) was \(value), is \(values[name] ?? "nothing")"
+        }
+        for name in values.keys where expected[name] == nil { return "\(name) was not there" }
+        return nil
+    }
+
+    /// A record that goes on.
+    private var rest = ""
+    private var database = 0
 
     mutating func add(_ runs: [SnapshotRun]) {
         for run in runs { add(run.database, run.bytes.view) }
     }
 
     mutating func add(_ database: Int, _ records: ByteView) {
-        for line in records.string.split(separator: "\n") {
-            let parts = line.split(separator: "\t", maxSplits: 1)
+        precondition(rest.isEmpty || database == self.database, "a record is of one database")
+        self.database = database
+        var lines = (rest + records.string).split(
+            separator: "\n", omittingEmptySubsequences: false)
+        rest = String(lines.removeLast())
+        for line in lines {
+            // Key, kind and deadline, elements, what stands behind them.
+            let parts = line.split(separator: "\t", omittingEmptySubsequences: false)
             let name = "\(database) \(parts[0])"
-            if values.updateValue(String(parts[1]), forKey: name) != nil { doubles.append(name) }
+            var elements = parts.count > 2 ? parts[2].split(separator: ",") : []
+            if !parts[1].hasPrefix("list") && !parts[1].hasPrefix("stream") { elements.sort() }
+            let value = ([parts[1]] + elements + parts.dropFirst(3)).joined(separator: " ")
+            if values.updateValue(value, forKey: name) != nil { doubles.append(name) }
         }
     }
 }
@@ -122,136 +169,118 @@ private func readOut(_ state: EngineState) -> [String: String] {
     return found.values
 }
 
-/// A line per key: its name, a tab, its deadline and value.
+/// A line per key: name, kind and deadline, elements, and what else there is, with tabs between.
 private struct TextEncoder: SnapshotEncoder {
     func encode(_ entry: Entry, into buffer: inout ByteBuffer) {
-        buffer.append(
-            "\(entry.key.string)\t\(entry.kind) \(entry.expiryMilliseconds ?? -1) "
-                + value(entry) + "\n")
+        let pieces = beginRecord(entry, into: &buffer)
+        encodeElements(entry, pieces, &buffer)
+        pieces.end(&buffer)
     }
 
-    private func value(_ entry: Entry) -> String {
+    func begin(_ entry: Entry, into buffer: inout ByteBuffer) -> (any SnapshotPieces)? {
+        beginRecord(entry, into: &buffer)
+    }
+
+    private func beginRecord(
+        _ entry: Entry, into buffer: inout ByteBuffer
+    ) -> any SnapshotPieces {
+        buffer.append(
+            "\(entry.key.string)\t\(entry.kind) \(entry.expiryMilliseconds ?? -1)\t")
+        return TextPieces(tail: entry.kind == .stream ? streamTail(entry) : "")
+    }
+
+    private func encodeElements(
+        _ entry: Entry, _ pieces: any SnapshotPieces, _ buffer: inout ByteBuffer
+    ) {
+        var text = ByteBuffer()
+        let isLarge = entry.encoding == .structure
         switch entry.kind {
         case .string:
             var scratch: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-            return unsafe withUnsafeMutableBytes(of: &scratch) {
-                quoted(unsafe entry.stringBytes(scratch: $0))
+            unsafe withUnsafeMutableBytes(of: &scratch) {
+                text.append(TextPieces.quoted(unsafe entry.stringBytes(scratch: $0)))
             }
-        case .list: return elements(entry).joined(separator: ",")
-        case .set: return members(entry).sorted().joined(separator: ",")
-        case .sortedSet: return scores(entry).sorted().joined(separator: ",")
-        case .hash: return fields(entry).sorted().joined(separator: ",")
-        case .stream: return stream(entry)
-        }
-    }
-
-    private func quoted(_ bytes: ByteView) -> String {
-        if bytes.count > 200 {
-            var digest = DataDigest()
-            digest.mix(bytes)
-            return "\(bytes.count):\(digest)"
-        }
-        return bytes.bytes.map { String($0, radix: 36) }.joined(separator: ".")
-    }
-
-    private func text(_ element: ListElement) -> String {
-        switch element {
-        case .bytes(let bytes): quoted(bytes)
-        case .integer(let integer): "i\(integer)"
-        }
-    }
-
-    private func elements(_ entry: Entry) -> [String] {
-        var all: [String] = []
-        if entry.encoding == .packed {
-            let list = unsafe PackedList(entry.valueAddress, bytes: entry.valueBytes)
-            _ = list.records.walk(from: 0, count: list.count, reversed: false) {
-                all.append(text($0))
+        case .list:
+            let visit: (ListElement) -> Bool = {
+                pieces.append(element: $0, to: &text)
                 return true
             }
-        } else {
-            unsafe entry.structure.list.pointee.walk(from: 0, reversed: false) {
-                all.append(text($0))
+            if isLarge {
+                unsafe entry.structure.list.pointee.walk(from: 0, reversed: false, visit)
+            } else {
+                let list = unsafe PackedList(entry.valueAddress, bytes: entry.valueBytes)
+                _ = list.records.walk(from: 0, count: list.count, reversed: false, visit)
+            }
+        case .set:
+            let visit: (ByteView) -> Void = { pieces.append(member: $0, to: &text) }
+            if isLarge {
+                unsafe entry.structure.set.pointee.forEachMember(visit)
+            } else if entry.header.holdsIntegers {
+                unsafe IntegerSet(entry.valueAddress, bytes: entry.valueBytes).forEachInteger {
+                    $0.withDecimal(visit)
+                }
+            } else {
+                unsafe PackedSet(entry.valueAddress, bytes: entry.valueBytes)
+                    .forEachMember(visit)
+            }
+        case .sortedSet:
+            let visit: (ByteView, Double) -> Void = {
+                pieces.append(member: $0, score: $1, to: &text)
+            }
+            if isLarge {
+                let set = unsafe entry.structure.sortedSet
+                unsafe set.pointee.forEach(in: 0..<set.pointee.count, reversed: false, visit)
+            } else {
+                let set = unsafe PackedSortedSet(entry.valueAddress, bytes: entry.valueBytes)
+                set.forEach(in: 0..<set.count, reversed: false, visit)
+            }
+        case .hash:
+            if isLarge {
+                let hash = unsafe entry.structure.hash
+                let deadlines = unsafe hash.pointee.deadlineIndex
+                unsafe hash.pointee.withStore { store in
+                    store.forEachHandle {
+                        let field = store.member($0)
+                        pieces.append(
+                            field: field, value: store.value($0),
+                            deadline: deadlines?.deadline(of: field), to: &text)
+                    }
+                }
+            } else {
+                let hash = unsafe PackedHash(entry.valueAddress, bytes: entry.valueBytes)
+                var index = 0
+                hash.forEachField { field, value in
+                    let deadline = entry.header.hasFieldExpiry ? hash.deadline(index) : nil
+                    pieces.append(field: field, value: value, deadline: deadline, to: &text)
+                    index += 1
+                }
+            }
+        case .stream:
+            unsafe entry.structure.stream.pointee.walk(from: .zero, through: .max) {
+                text.append(TextPieces.text($0))
                 return true
             }
         }
-        return all
+        buffer.append(text.view)
     }
 
-    private func members(_ entry: Entry) -> [String] {
-        var all: [String] = []
-        if entry.encoding == .structure {
-            unsafe entry.structure.set.pointee.forEachMember { all.append(quoted($0)) }
-        } else if entry.header.holdsIntegers {
-            unsafe IntegerSet(entry.valueAddress, bytes: entry.valueBytes).forEachInteger {
-                $0.withDecimal { all.append(quoted($0)) }
-            }
-        } else {
-            unsafe PackedSet(entry.valueAddress, bytes: entry.valueBytes).forEachMember {
-                all.append(quoted($0))
-            }
-        }
-        return all
-    }
-
-    private func scores(_ entry: Entry) -> [String] {
-        var all: [String] = []
-        let add: (ByteView, Double) -> Void = { all.append("\(quoted($0))=\($1)") }
-        if entry.encoding == .packed {
-            let set = unsafe PackedSortedSet(entry.valueAddress, bytes: entry.valueBytes)
-            set.forEach(in: 0..<set.count, reversed: false, add)
-        } else {
-            let set = unsafe entry.structure.sortedSet
-            unsafe set.pointee.forEach(in: 0..<set.pointee.count, reversed: false, add)
-        }
-        return all
-    }
-
-    private func fields(_ entry: Entry) -> [String] {
-        var all: [String] = []
-        if entry.encoding == .packed {
-            let hash = unsafe PackedHash(entry.valueAddress, bytes: entry.valueBytes)
-            let isTimed = entry.header.hasFieldExpiry
-            var index = 0
-            hash.forEachField { field, value in
-                let deadline = isTimed ? hash.deadline(index) : nil
-                all.append("\(quoted(field))=\(quoted(value))@\(deadline ?? -1)")
-                index += 1
-            }
-        } else {
-            let hash = unsafe entry.structure.hash
-            unsafe hash.pointee.forEachField { field, value in
-                let deadline = unsafe hash.pointee.deadline(of: field)
-                all.append("\(quoted(field))=\(quoted(value))@\(deadline ?? -1)")
-            }
-        }
-        return all
-    }
-
-    private func stream(_ entry: Entry) -> String {
+    private func streamTail(_ entry: Entry) -> String {
         let stream = unsafe entry.structure.stream
-        var all = ""
-        unsafe stream.pointee.walk(from: .zero, through: .max) { item in
-            all += "\(item.id.milliseconds)-\(item.id.sequence)("
-            item.forEachField { all += "\(text($0))=\(text($1)) " }
-            all += ")"
-            return true
-        }
-        unsafe all += """
-             last \(stream.pointee.lastID) deleted \(stream.pointee.maxDeletedID) \
-            added \(stream.pointee.entriesAdded) producers \(stream.pointee.producers.count) \
-            \(stream.pointee.producers.addedCount) \(stream.pointee.producers.duplicateCount)
-            """
+        var all = unsafe """
+        last \(stream.pointee.lastID) deleted \(stream.pointee.maxDeletedID) \
+        added \(stream.pointee.entriesAdded) producers \(stream.pointee.producers.count) \
+        \(stream.pointee.producers.addedCount) \(stream.pointee.producers.duplicateCount)
+        """
         for index in unsafe 0..<stream.pointee.groups.count {
             let group = unsafe stream.pointee.groups.group(at: index)
             unsafe all += """
-                 group \(quoted(group.pointee.name)) \(group.pointee.lastDeliveredID) \
+                 group \(group.pointee.name.string) \(group.pointee.lastDeliveredID) \
                 \(group.pointee.entriesRead ?? -1)
                 """
             for number in unsafe 0..<group.pointee.consumerCount {
                 let consumer = unsafe group.pointee.consumer(at: number)
                 unsafe all += """
-                     consumer \(quoted(consumer.pointee.name)) \
+                     consumer \(consumer.pointee.name.string) \
                     \(consumer.pointee.seenMilliseconds) \
                     \(consumer.pointee.activeMilliseconds ?? -1)
                     """
@@ -262,7 +291,7 @@ private struct TextEncoder: SnapshotEncoder {
             }
             unsafe group.pointee.pending.forEach(from: .zero) { pending in
                 let owner = unsafe group.pointee.consumer(of: pending)
-                let name = unsafe owner.map { unsafe quoted($0.pointee.name) } ?? "nobody"
+                let name = unsafe owner.map { unsafe $0.pointee.name.string } ?? "nobody"
                 all += """
                      pending \(pending.id) \(name) \(pending.deliveredMilliseconds) \
                     \(pending.deliveryCount)
@@ -274,40 +303,87 @@ private struct TextEncoder: SnapshotEncoder {
     }
 }
 
+/// The elements of one record: each with a comma behind it.
+private final class TextPieces: SnapshotPieces {
+    private let tail: String
+
+    init(tail: String) { self.tail = tail }
+
+    static func quoted(_ bytes: ByteView) -> String {
+        if bytes.count > 200 {
+            var digest = DataDigest()
+            digest.mix(bytes)
+            return "\(bytes.count):\(digest)".filter { $0 != "," }
+        }
+        return bytes.bytes.map { String($0, radix: 36) }.joined(separator: ".")
+    }
+
+    private static func text(_ element: ListElement) -> String {
+        switch element {
+        case .bytes(let bytes): quoted(bytes)
+        case .integer(let integer): "i\(integer)"
+        }
+    }
+
+    static func text(_ entry: StreamEntry) -> String {
+        var all = "\(entry.id.milliseconds)-\(entry.id.sequence)("
+        entry.forEachField { all += "\(text($0))=\(text($1)) " }
+        return all + "),"
+    }
+
+    func append(element: ListElement, to buffer: inout ByteBuffer) {
+        buffer.append(Self.text(element) + ",")
+    }
+
+    func append(member: ByteView, to buffer: inout ByteBuffer) {
+        buffer.append(Self.quoted(member) + ",")
+    }
+
+    func append(member: ByteView, score: Double, to buffer: inout ByteBuffer) {
+        buffer.append("\(Self.quoted(member))=\(score),")
+    }
+
+    func append(field: ByteView, value: ByteView, deadline: Int64?, to buffer: inout ByteBuffer) {
+        buffer.append("\(Self.quoted(field))=\(Self.quoted(value))@\(deadline ?? -1),")
+    }
+
+    func append(block: SnapshotBlock, to buffer: inout ByteBuffer) {
+        var all = ""
+        block.forEachEntry { all += Self.text($0) }
+        buffer.append(all)
+    }
+
+    func end(_ buffer: inout ByteBuffer) {
+        buffer.append("\t\(tail)\n")
+    }
+}
+
 /// One seed's commands and snapshots.
-private struct RandomCommands {
+private struct RandomPlay {
     private let server: CommandHarness
     private let client: HarnessClient
     private let waiters: [HarnessClient]
     private var random: Random
-    /// More keys than these of a type, and tables split.
-    private let keyMax: Int
+    private var commands: RandomCommands
 
     init(seed: UInt64) {
         random = Random(seed: seed)
         let isWide = random.index(below: 8) == 0
-        keyMax = isWide ? 1_500 : 6
+        commands = RandomCommands(seed: seed, keyMax: isWide ? 1_500 : 6)
         server = CommandHarness(shards: isWide ? 1 : 2, databases: 4)
         client = server.client()
         waiters = [server.client(), server.client()]
-        // Large forms come early.
-        let limits = PackedLimits(entriesMax: 4, elementBytesMax: 24)
-        server.state.settings.hashes.set(limits)
-        server.state.settings.sets.set(limits)
-        server.state.settings.sortedSets.set(limits)
-        server.state.settings.listSize.store(4, ordering: .relaxed)
-        server.state.settings.integerSetMax.store(6, ordering: .relaxed)
-        server.state.settings.streamNodeEntriesMax.store(3, ordering: .relaxed)
+        setSmallLimits(server.state)
     }
 
     /// Plays some snapshots; answers what is wrong.
     mutating func play() -> String? {
-        for _ in 0..<(keyMax > 10 ? 3_000 : 150) { act() }
+        for _ in 0..<(commands.keyMax > 10 ? 3_000 : 150) { act() }
         for turn in 0..<4 {
             let expected = readOut(server.state)
-            guard let snapshot = Snapshot.begin(server.state, encoder: TextEncoder()) else {
-                return "another snapshot is under way"
-            }
+            let begun = Snapshot.begin(
+                server.state, TextEncoder(), pieceBytesMin: [0, 0, 4_000][random.index(below: 3)])
+            guard let snapshot = begun else { return "another snapshot is under way" }
             var found = Readings()
             let isCancelled = random.index(below: 5) == 0
             let pace = [0, 1, 3, 10][random.index(below: 4)]
@@ -320,17 +396,12 @@ private struct RandomCommands {
                 steps += 1
                 if isCancelled && steps == 3 { snapshot.cancel() }
             }
-            if isCancelled { continue }
-            if !found.doubles.isEmpty { return "turn \(turn): twice: \(found.doubles)" }
-            for (name, value) in expected where found.values[name] != value {
-                return "turn \(turn): \(name) was \(value), is \(found.values[name] ?? "nothing")"
-            }
-            for name in found.values.keys where expected[name] == nil {
-                return "turn \(turn): \(name) was not there"
-            }
+            server.checkPartitions()
+            if snapshot.heldBytes != 0 { return "turn \(turn): bytes are held" }
+            if snapshot.isCancelled { continue }
+            if let problem = found.problem(expected) { return "turn \(turn): \(problem)" }
             if snapshot.savedCount != snapshot.keyCount { return "turn \(turn): keys are counted" }
         }
-        server.checkPartitions()
         return nil
     }
 
@@ -342,18 +413,105 @@ private struct RandomCommands {
             server.reclaimExpired()
         case 3..<6:
             client.run("MULTI")
-            for _ in 0..<(1 + random.index(below: 4)) { client.run(command()) }
+            for _ in 0..<(1 + random.index(below: 4)) { client.run(commands.command()) }
             client.run("EXEC")
         case 6..<9:
             let waiter = waiters[random.index(below: 2)]
             if waiter.isParked {
                 waiter.resume()
             } else {
-                waiter.run(blocking())
+                waiter.run(commands.blocking())
             }
             _ = waiter.replies()
-        default: client.run(command())
+        default: client.run(commands.command())
         }
+    }
+}
+
+/// Lets large forms come early.
+private func setSmallLimits(_ state: EngineState) {
+    let limits = PackedLimits(entriesMax: 4, elementBytesMax: 24)
+    state.settings.hashes.set(limits)
+    state.settings.sets.set(limits)
+    state.settings.sortedSets.set(limits)
+    state.settings.listSize.store(4, ordering: .relaxed)
+    state.settings.integerSetMax.store(6, ordering: .relaxed)
+    state.settings.streamNodeEntriesMax.store(3, ordering: .relaxed)
+}
+
+/// One thread with a loop of its own, on which random commands run until it is told to stop.
+@safe
+private final class CommandThread: @unchecked Sendable {
+    // Unchecked: constant but for the flag.
+    private let state: EngineState
+    private let commands: CommandTable
+    private let loop: Int
+    private let isStopped = Atomic<Bool>(false)
+    private var thread = pthread_t()
+
+    init(_ state: EngineState, _ commands: CommandTable, loop: Int) {
+        self.state = state
+        self.commands = commands
+        self.loop = loop
+    }
+
+    func start() {
+        let started = unsafe pthread_create(
+            &thread, nil,
+            { context in
+                guard let context = unsafe context else { return nil }
+                unsafe Unmanaged<CommandThread>.fromOpaque(context).takeUnretainedValue().run()
+                return nil
+            }, Unmanaged.passUnretained(self).toOpaque())
+        precondition(started == 0, "a thread is to be had")
+    }
+
+    func stop() {
+        isStopped.store(true, ordering: .relaxed)
+        pthread_join(thread, nil)
+    }
+
+    private func run() {
+        var executor = Executor(state: state, commands: commands, loop: loop)
+        let record = ClientRecord(
+            id: state.clients.newID(), loop: loop,
+            addresses: ClientAddresses(
+                peer: "127.0.0.1:\(50_000 + loop)", local: "127.0.0.1:6379",
+                descriptor: Int32(7 + loop), isUnixSocket: false, isLoopback: true),
+            createdMilliseconds: state.clock.wallMilliseconds())
+        let session = UnsafeMutablePointer<Session>.allocate(capacity: 1)
+        unsafe session.initialize(to: Session(record: record))
+        unsafe state.begin(session)
+        var source = RandomCommands(seed: testSeed() + UInt64(loop), keyMax: 40)
+        while !isStopped.load(ordering: .relaxed) {
+            executor.iterationBegan()
+            var requests: [UInt8] = []
+            for _ in 0..<8 {
+                requests += HarnessClient.request(source.command().map { Array($0.utf8) })
+            }
+            var replies = ByteBuffer()
+            requests.withView {
+                _ = unsafe executor.serve(session, $0, output: &replies)
+            }
+            _ = executor.reclaimExpired()
+            executor.iterationEnded()
+        }
+        unsafe executor.forget(session)
+        state.clients.remove(record)
+        unsafe session.deinitialize(count: 1)
+        unsafe session.deallocate()
+    }
+}
+
+/// Random commands of all types over a few keys of each.
+private struct RandomCommands {
+    private var random: Random
+    /// Keys of each type; more of them, and tables split.
+    let keyMax: Int
+
+    init(seed: UInt64, keyMax: Int) {
+        random = Random(seed: seed)
+        self.keyMax = keyMax
     }
 
     private mutating func number(_ bound: Int) -> String { String(random.index(below: bound)) }
@@ -381,7 +539,7 @@ private struct RandomCommands {
         random.index(below: 4) == 0 ? "member-" + number(40) : number(40)
     }
 
-    private mutating func blocking() -> [String] {
+    mutating func blocking() -> [String] {
         switch random.index(below: 6) {
         case 0: ["BLPOP", key("l"), key("l"), "0"]
         case 1: ["BLMOVE", key("l"), key("l"), "LEFT", "RIGHT", "0"]
@@ -393,7 +551,7 @@ private struct RandomCommands {
         }
     }
 
-    private mutating func command() -> [String] {
+    mutating func command() -> [String] {
         switch random.index(below: 20) {
         case 0..<4: strings()
         case 4..<6: lists()

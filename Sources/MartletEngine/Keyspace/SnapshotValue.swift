@@ -28,24 +28,9 @@ package protocol SnapshotPieces: AnyObject {
     /// Appends a field of a hash. One past its deadline at the time of the snapshot comes too.
     func append(field: ByteView, value: ByteView, deadline: Int64?, to buffer: inout ByteBuffer)
     /// Appends a block of a stream; in no particular order, as of a list.
-    func append(block: SnapshotBlock, to buffer: inout ByteBuffer)
+    func append(block: StreamBlockContents, to buffer: inout ByteBuffer)
     /// Appends what stands behind the last element.
     func end(_ buffer: inout ByteBuffer)
-}
-
-/// A block of a stream, lent while its shard is held.
-package struct SnapshotBlock {
-    let block: StreamBlock
-
-    package var count: Int { block.count }
-
-    /// Calls `body` for the entries in order.
-    package func forEachEntry(_ body: (StreamEntry) -> Void) {
-        _ = block.walk(from: .zero, through: .max) {
-            body($0)
-            return true
-        }
-    }
 }
 
 extension Entry {
@@ -113,7 +98,7 @@ final class SnapshotValue: @unchecked Sendable {
         case .stream:
             let walk = StreamWalk(owner: self) { [unowned self] base, block in
                 save(base) { run in
-                    pieces.append(block: SnapshotBlock(block: block), to: &run.bytes)
+                    pieces.append(block: StreamBlockContents(block), to: &run.bytes)
                 }
             }
             self.walk = walk

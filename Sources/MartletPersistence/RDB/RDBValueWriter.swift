@@ -212,6 +212,11 @@ extension RDBOutput {
             append(block: block)
             spill()
         }
+        append(tailOf: stream, as: type)
+    }
+
+    /// What stands behind the blocks of a stream.
+    mutating func append(tailOf stream: StreamContents, as type: RDBType) {
         append(length: stream.count)
         append(id: stream.lastID)
         append(id: stream.firstID)

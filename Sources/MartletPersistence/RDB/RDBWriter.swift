@@ -115,8 +115,8 @@ package struct RDBWriter: ~Copyable {
 
 /// Keys as records of a file, for a snapshot that is walked while commands go on.
 package struct RDBSnapshotEncoder: SnapshotEncoder {
-    private let compresses: Bool
-    private let nowMilliseconds: Int64
+    let compresses: Bool
+    let nowMilliseconds: Int64
 
     /// - Parameters:
     ///   - compresses: `rdbcompression`.

@@ -347,7 +347,7 @@ private final class TextPieces: SnapshotPieces {
         buffer.append("\(Self.quoted(field))=\(Self.quoted(value))@\(deadline ?? -1),")
     }
 
-    func append(block: SnapshotBlock, to buffer: inout ByteBuffer) {
+    func append(block: StreamBlockContents, to buffer: inout ByteBuffer) {
         var all = ""
         block.forEachEntry { all += Self.text($0) }
         buffer.append(all)

@@ -12,12 +12,18 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 long syscall(long number, ...);
 
 void martlet_futex_wait(void *address, uint32_t expected) {
     syscall(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, expected, NULL, NULL, 0);
+}
+
+void martlet_futex_wait_for(void *address, uint32_t expected, int64_t milliseconds) {
+    struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    syscall(SYS_futex, address, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, expected, &left, NULL, 0);
 }
 
 void martlet_futex_wake(void *address, int32_t count) {

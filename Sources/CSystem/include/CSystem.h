@@ -138,6 +138,8 @@ static inline uint64_t martlet_ticks(void) {
 // Sleeps while *address == expected, or wakes up to `count` sleepers. Process-private.
 void martlet_futex_wait(void *_Nonnull address, uint32_t expected);
 void martlet_futex_wake(void *_Nonnull address, int32_t count);
+// The same sleep, but for no longer than so many milliseconds.
+void martlet_futex_wait_for(void *_Nonnull address, uint32_t expected, int64_t milliseconds);
 
 // recv and send without a signal. The C library's are points of cancellation, which costs four atomic
 // exchanges a request; no thread of ours is ever cancelled.

@@ -31,6 +31,17 @@ package struct ServerConditions: OptionSet, Sendable {
     package static let claimed = ServerConditions(rawValue: 1 << 5)
     /// More memory is used than `maxmemory` allows: commands that need more do not run.
     package static let memoryFull = ServerConditions(rawValue: 1 << 6)
+    /// The log, or the disk, is not well: writes are refused. See `EngineState.refuseWrites`.
+    package static let refusingWrites = ServerConditions(rawValue: 1 << 7)
+}
+
+/// What the append-only log is told.
+package enum LogMode: Sendable {
+    case off
+    /// Every change, as it happens.
+    case on
+    /// The same, and replies wait until what they tell of is durable: positions are counted.
+    case synchronous
 }
 
 /// Settings that running commands obey, one atomic word each.
@@ -130,6 +141,11 @@ package final class EngineState: @unchecked Sendable {
     /// A snapshot is under way, likewise.
     private var isSaving = false
     let sinksWord: UnsafeMutableRawPointer
+    /// The append-only log.
+    package let log = LogQueue()
+    private var logMode = LogMode.off
+    /// Why writes are refused, as the error that tells of it.
+    private var refusal: [UInt8] = []
     /// Client-side caching.
     package let tracking: Tracking
     /// Monotonic nanoseconds at which CLIENT PAUSE ends; 0 while there is none.
@@ -254,9 +270,40 @@ package final class EngineState: @unchecked Sendable {
         updateSinks()
     }
 
+    /// Turns the log on or off, or begins to count what replies wait for. The caller holds all shards:
+    /// what runs before them is not logged, and what runs after them is.
+    package func setLog(_ mode: LogMode) {
+        let position = mode == .synchronous ? log.end : nil
+        if mode != .synchronous || logMode != .synchronous {
+            unsafe keyspace.pointee.rememberWrites(from: position)
+        }
+        lock.lock()
+        defer { lock.unlock() }
+        logMode = mode
+        updateSinks()
+    }
+
+    /// Refuses writes from now on, with this error, which begins with its code: `MISCONF ...`; nil lets
+    /// them run again. While they are refused, keys past their deadline are hidden and not removed.
+    package func refuseWrites(_ reason: String?) {
+        lock.lock()
+        refusal = Array((reason ?? "").utf8)
+        set(.refusingWrites, reason != nil)
+        lock.unlock()
+    }
+
+    /// The error of refused writes.
+    var refusedWrite: [UInt8] {
+        lock.lock()
+        defer { lock.unlock() }
+        return refusal
+    }
+
     private func updateSinks() {
         var sinks: EffectSinks = []
         if isSaving { sinks.insert(.saving) }
+        if logMode != .off { sinks.insert(.logging) }
+        if logMode == .synchronous { sinks.insert(.synchronous) }
         if watchCount > 0 { sinks.insert(.watching) }
         if waiterCount > 0 { sinks.insert(.waiting) }
         if trackingClientCount > 0 { sinks.insert(.tracking) }

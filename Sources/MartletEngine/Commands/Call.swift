@@ -5,6 +5,14 @@
 
 import MartletBase
 
+/// A write of the current event, whose reply waits for its place in the log.
+@safe
+struct LoggedWrite: BitwiseCopyable {
+    /// The arguments of its request, by which it is found among those of the batch.
+    let arguments: UnsafePointer<ByteView>
+    let position: UInt64
+}
+
 /// A running request: its arguments, its keys, its reply.
 @safe
 package struct Call: ~Copyable {
@@ -39,6 +47,14 @@ package struct Call: ~Copyable {
     /// Who changes keys now, if it is not the client that asked: one that is served what it waited
     /// for, or 0 for nobody.
     var actor: Int64?
+    /// The position of the log that this event's replies wait for; counted while replies wait.
+    package internal(set) var logPosition: UInt64 = 0
+    /// The writes among them.
+    var writes = GrowingArray<LoggedWrite>()
+    /// Within EXEC: what is staged for the log is appended at its end.
+    var isUnitOpen = false
+    /// The log, without its object.
+    let appender: LogAppender
     /// The number of the command that runs.
     package internal(set) var commandNumber = 0
     /// What all loops share.
@@ -59,10 +75,18 @@ package struct Call: ~Copyable {
         unsafe self.commands = commands
         self.loop = loop
         trackers = LoopTrackers(state: state, loop: loop)
+        appender = state.log.appender
     }
 
     /// What every thread may see and ask of the client.
     package var record: ClientRecord { unsafe session.pointee.record }
+
+    /// Logs the running command as it came, though it counts no change.
+    mutating func logAsItCame() {
+        if !keyspace.isLogging { return }
+        unsafe keyspace.effects.pointee.stage(
+            arguments.all, count: arguments.count, database: keyspace.database, isOwn: true)
+    }
 
     /// Ends the session's transaction, if one is open.
     mutating func endTransaction() {

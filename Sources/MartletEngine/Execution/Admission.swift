@@ -124,9 +124,14 @@ extension Executor {
             return rejected(
                 number, call.error("ERR Command not allowed inside a transaction"))
         }
-        let conditions = unsafe call.state.conditions
+        let conditions = unsafe call.keyspace.isReplaying ? [] : call.state.conditions
         if conditions.contains(.memoryFull) && needsMemory(command) && isMemoryFull() {
             return rejected(number, .outOfMemory)
+        }
+        if conditions.contains(.refusingWrites) && isRefused(command) {
+            call.errorDetail.removeAll()
+            for byte in unsafe call.state.refusedWrite { call.errorDetail.append(byte) }
+            return rejected(number, .detailed)
         }
         if gate.contains(.subscriberMode) && !traits.contains(.evenWhileSubscribed) {
             return rejected(
@@ -152,7 +157,8 @@ extension Executor {
         call.keyspace.leavesNoTrace = gate.contains(.noTouch)
         defer { call.keyspace.leavesNoTrace = false }
         call.keyspace.keepsExpired =
-            !conditions.isDisjoint(with: [.pausedAll, .pausedWrites]) && onlyReads(command)
+            conditions.contains(.refusingWrites)
+            || !conditions.isDisjoint(with: [.pausedAll, .pausedWrites]) && onlyReads(command)
         defer { call.keyspace.keepsExpired = false }
         let before = call.reply.buffer.count
         let isExec = number == commands.execNumber && gate.contains(.inTransaction)
@@ -178,6 +184,20 @@ extension Executor {
         for index in unsafe 0..<transaction.pointee.commands.count {
             let row = unsafe rows + transaction.pointee.commands[index].command
             if unsafe row.pointee.traits.contains(.growsMemory) { return true }
+        }
+        return false
+    }
+
+    /// Whether a command is a write, or for EXEC one that is queued; or PING, by which Redis too tells of
+    /// its state.
+    private mutating func isRefused(_ command: Command) -> Bool {
+        if command.access == .write || command.name == "PING" { return true }
+        guard unsafe command.number == call.commands.execNumber,
+            let transaction = unsafe call.session.pointee.transaction
+        else { return false }
+        for index in unsafe 0..<transaction.pointee.commands.count {
+            let number = unsafe transaction.pointee.commands[index].command
+            if unsafe call.commands.all[number].access == .write { return true }
         }
         return false
     }
@@ -235,7 +255,7 @@ extension Executor {
 
     /// CLIENT PAUSE holds the command back, or a shutdown does.
     private mutating func mustWait(_ command: Command) -> Bool {
-        let conditions = unsafe call.state.conditions
+        let conditions = unsafe call.keyspace.isReplaying ? [] : call.state.conditions
         if command.traits.contains(.evenWhilePaused) { return false }
         if conditions.contains(.pausedAll) { return true }
         guard !conditions.isDisjoint(with: [.pausedWrites, .shuttingDown]) else { return false }

@@ -1,8 +1,8 @@
 //  The one door for writes: effects in, sinks out, in a fixed order, while the shards are held.
 //
-//  Sinks today: watched keys, notifications, clients' caches, and clients that wait for keys. The
-//  append-only log and the replication backlog take their places behind the first, each with its bit
-//  in `EffectSinks`.
+//  Sinks: the append-only log, watched keys, notifications, clients' caches, and clients that wait for
+//  keys. The log comes first, so that whoever is told of a change finds it there. The replication
+//  backlog will take its place behind it, with a bit of its own in `EffectSinks`.
 
 import MartletBase
 
@@ -27,7 +27,8 @@ enum ChangeLog {
     @inline(never)
     private static func deliver(_ effect: Effect, _ call: inout Call, _ counts: LoopCounts) {
         let effects = unsafe call.keyspace.effects
-        if !call.keyspace.sinks.isEmpty {
+        if call.keyspace.isLogging { call.log(effect) }
+        if call.keyspace.sinks.haveListeners {
             for record in unsafe effects.pointee.records {
                 let key = unsafe effects.pointee.key(record)
                 if record.event.isChange && !record.event.isUnwatched {

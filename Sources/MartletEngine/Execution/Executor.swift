@@ -33,6 +33,16 @@ package struct Served {
     package var next: Next
     /// So many bytes must be there before another call makes sense.
     package var bytesNeeded: Int
+    /// The position of the log that the replies wait for, 0 for none: under `appendfsync always`.
+    package var logPosition: UInt64 = 0
+}
+
+/// The replies to a write among those of one event.
+package struct WriteReply {
+    /// Bytes, counted from the event's first reply.
+    package let range: Range<Int>
+    /// The position of the log that it waits for.
+    package let logPosition: UInt64
 }
 
 /// The requests of one loop. Lives in the loop's memory and is used on its thread.
@@ -53,6 +63,8 @@ package struct Executor: ~Copyable {
     private let counts: LoopCounts
     private let lookup: CommandLookup
     private let conditions: UnsafeMutableRawPointer
+    /// What holds a replay up: nothing.
+    private let noConditions: UnsafeMutableRawPointer
     private let sinks: UnsafeMutableRawPointer
     /// Ticks after which a command is looked at more closely.
     private var slowTicks: UInt64 = .max
@@ -64,6 +76,10 @@ package struct Executor: ~Copyable {
     private var lastTicks: UInt64 = 0
     /// Requests of the current event that were executed, or refused.
     private var servedCount = 0
+    /// Where the current event's replies begin.
+    private var repliesBegin = 0
+    /// The replies to writes of the event served last, while replies wait for the log.
+    package private(set) var writeReplies: [WriteReply] = []
     /// Requests came since the last iteration ended.
     private(set) var hasServed = false
     private let clock: Clock
@@ -97,7 +113,9 @@ package struct Executor: ~Copyable {
     /// large reads stays within what output limits and `maxmemory-clients` allow.
     static let replyBytesBeforeYield = 1024 * 1024
 
-    package init(state: EngineState, commands: CommandTable, loop: Int) {
+    /// The requests of a loop; or, if `replaysLog`, those of a log that is loaded: no state of the server
+    /// holds them up, and nothing is past its deadline before the log says so.
+    package init(state: EngineState, commands: CommandTable, loop: Int, replaysLog: Bool = false) {
         unsafe batch = .allocate(capacity: Self.batchSize)
         unsafe batch.initialize(repeating: BatchItem(), count: Self.batchSize)
         unsafe rows = commands.rows
@@ -111,7 +129,9 @@ package struct Executor: ~Copyable {
         counts = state.statistics[loop].counts
         lookup = commands.lookup
         clock = state.clock
-        unsafe conditions = state.conditionsWord
+        unsafe noConditions = .allocate(byteCount: 64, alignment: 64)
+        unsafe noConditions.storeBytes(of: 0, as: UInt64.self)
+        unsafe conditions = replaysLog ? noConditions : state.conditionsWord
         unsafe sinks = state.sinksWord
         quiescent = Quiescence.shared.register()
         let noArguments = unsafe Arguments(
@@ -124,6 +144,7 @@ package struct Executor: ~Copyable {
             keyspace: KeyAccess(
                 keyspace: keyspace, effects: effects, counters: counters, scratch: scratch),
             session: nobody, state: state, commands: commands, loop: loop)
+        call.keyspace.isReplaying = replaysLog
     }
 
     deinit {
@@ -134,6 +155,7 @@ package struct Executor: ~Copyable {
         unsafe counters.deallocate()
         hints.free()
         unsafe scratch.deallocate()
+        unsafe noConditions.deallocate()
     }
 
     // MARK: Iterations
@@ -150,6 +172,7 @@ package struct Executor: ~Copyable {
         unsafe statistics.add(.misses, counters.pointee.misses)
         unsafe counters.pointee = KeyCounters()
         hasServed = false
+        call.appender.announce()
         Quiescence.shared.sleep(quiescent)
     }
 
@@ -197,7 +220,11 @@ package struct Executor: ~Copyable {
         let before = call.reply.buffer.count
         servedCount = 0
         hasServed = true
-        let served = unsafe serveRequests(session, input)
+        call.logPosition = 0
+        repliesBegin = before
+        writeReplies.removeAll(keepingCapacity: writeReplies.count < 1024)
+        var served = unsafe serveRequests(session, input)
+        served.logPosition = call.logPosition
         unsafe session.pointee.noteActivity(
             nowMilliseconds: call.keyspace.nowMilliseconds, commandCount: servedCount,
             lastCommand: call.commandNumber, bytesIn: served.consumed,
@@ -246,6 +273,7 @@ package struct Executor: ~Copyable {
                 if call.reply.buffer.count > Self.replyBytesBeforeYield { break }
             }
             servedCount &+= index
+            if call.writes.count > 0 { noteWriteReplies(batchCount: index, repliesBegin) }
             if parser.position &- offset >= notedBytes
                 || call.reply.buffer.count &- repliesBegin >= notedBytes
             {
@@ -294,6 +322,31 @@ package struct Executor: ~Copyable {
         failure.write(to: &call.reply)
         statistics.countError(code: ByteView("ERR"))
         return Served(consumed: input.count, next: .closeAfterReply, bytesNeeded: 0)
+    }
+
+    /// Looks for the replies to writes among the first `batchCount` of the batch, which have run.
+    @inline(never)
+    private mutating func noteWriteReplies(batchCount: Int, _ batchReplies: Int) {
+        var begin = batchReplies
+        var write = 0
+        for index in 0..<batchCount {
+            let end = unsafe batch[index].replyEnd
+            let arguments = unsafe store.views + batch[index].firstArgument
+            var position: UInt64?
+            while unsafe write < call.writes.count && call.writes[write].arguments == arguments {
+                position = call.writes[write].position
+                write += 1
+            }
+            // There is none when the client wants no replies.
+            if let position, begin < end {
+                writeReplies.append(
+                    WriteReply(
+                        range: begin - self.repliesBegin..<end - self.repliesBegin,
+                        logPosition: position))
+            }
+            begin = end
+        }
+        call.writes.removeAll(keeping: 64)
     }
 
     /// Looks for large requests and replies among the first `batchCount` of the batch, which have run.
@@ -571,6 +624,7 @@ package struct Executor: ~Copyable {
         } catch {
             fail(error)
         }
+        if active.contains(.synchronous) { call.awaitKeys() }
     }
 
     /// Saves the keys of a command that may change them for the snapshot under way; see

@@ -58,7 +58,7 @@ extension Executor {
             // A clock that was set back does not stop the cycle.
             if left > 0 && left <= ExpiryCycle.roundMilliseconds { return Int32(left) }
             guard state.settings.activeExpire.load(ordering: .relaxed),
-                state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites])
+                state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites, .refusingWrites])
             else { return Int32(ExpiryCycle.roundMilliseconds) }
             expiryCycle.nextRoundMilliseconds =
                 now

@@ -25,7 +25,7 @@ extension Call {
         }
         hasReadyKeys = false
         // An expiry that was met when nobody got anything.
-        ChangeLog.publish(.recorded, &self, counts)
+        ChangeLog.publish(.none, &self, counts)
         swap(&reply.buffer, &ownReply)
         (arguments, keyspace.database, reply.isRESP3, isNested) = own
         if !isNested { postInvalidations() }
@@ -83,7 +83,13 @@ extension Call {
             } catch {
                 error.write(to: &reply, detail: errorDetail.view)
             }
-            ChangeLog.publish(.recorded, &self, counts)
+            let ownPosition = logPosition
+            ChangeLog.publish(.none, &self, counts)
+            if keyspace.sinks.contains(.synchronous) {
+                waiter.logPosition = max(
+                    logPosition, unsafe keyspace.keyspace.pointee.lastWrite(key.hash))
+                logPosition = ownPosition
+            }
             actor = ownActor
             swap(&waiter.reply, &reply.buffer)
             // Before its reply: a copy that it has of this key is old.
@@ -94,6 +100,12 @@ extension Call {
 }
 
 extension Executor {
+    /// The position of the log that the reply to a client which waited waits for, 0 for none.
+    package var logPosition: UInt64 {
+        // Mutating, as all that is asked of the executor: see `nowMilliseconds`.
+        mutating get { call.logPosition }
+    }
+
     /// The same between requests, when no client asks for anything.
     package mutating func serveLeftWaiters() -> Bool {
         call.actor = 0
@@ -176,11 +188,12 @@ extension Executor {
         case isHeldUp
     }
 
-    /// Ends a client's wait on its own loop: takes it off its keys and writes its reply. The caller
-    /// holds no lock.
+    /// Ends a client's wait on its own loop: takes it off its keys and writes its reply, which waits for
+    /// `logPosition`. The caller holds no lock.
     package mutating func finishWaiting(
         _ session: UnsafeMutablePointer<Session>, into output: inout ByteBuffer
     ) -> WaitEnd {
+        call.logPosition = 0
         guard let waiter = unsafe session.pointee.waiter else { return .replied }
         let state = unsafe call.state
         if waiter.outcome == .served, let service = waiter.service as? WaiterService,
@@ -195,6 +208,7 @@ extension Executor {
         if waiter.isSilent { return .replied }
         switch waiter.outcome {
         case .served:
+            call.logPosition = waiter.logPosition
             output.append(waiter.reply.view)
         case .timedOut, .unblocked:
             output.append(waiter.isRESP3 ? "_\r\n" : "*-1\r\n")
@@ -240,9 +254,13 @@ extension Executor {
             error.write(to: &call.reply, detail: call.errorDetail.view)
         }
         // An expiry that was met.
-        ChangeLog.publish(.recorded, &call, statistics.counts)
+        ChangeLog.publish(.none, &call, statistics.counts)
         call.ready.holds = ReadyKeys.holdsNone
         if hasRead {
+            for key in waiter.keys where call.keyspace.sinks.contains(.synchronous) {
+                waiter.logPosition = max(
+                    waiter.logPosition, unsafe keyspace.pointee.lastWrite(key.key.hash))
+            }
             rememberKeys(of: waiter)
             swap(&waiter.reply, &call.reply.buffer)
         } else {

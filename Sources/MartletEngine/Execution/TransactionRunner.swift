@@ -59,10 +59,14 @@ extension Executor {
             let count = unsafe transaction.pointee.commands.count
             call.reply.array(count)
             call.isNested = true
+            call.isUnitOpen = true
             for index in 0..<count {
                 unsafe runQueued(transaction.pointee.commands[index], views)
             }
             call.isNested = false
+            call.isUnitOpen = false
+            call.arguments = own
+            call.appendUnit(isWrite: true)
             if call.hasReadyKeys {
                 call.ready.holds = plan.holds
                 call.serveWaiters(statistics.counts)

@@ -2,6 +2,8 @@
 //
 //  A handler returns an `Effect`, a trivial value. More than one event, or an expiry met on access,
 //  goes to the loop's reusable `EffectBuffer`; while no sink is active only the counts are kept.
+//
+//  Raw memory: arguments to be staged for the log are lent by the caller, as many as it says.
 
 import MartletBase
 
@@ -58,6 +60,19 @@ struct EffectSinks: OptionSet {
     static let replacements = EffectSinks(rawValue: 64)
     /// A snapshot is under way: what a command may change is saved before.
     static let saving = EffectSinks(rawValue: 128)
+    /// The append-only log is on.
+    static let logging = EffectSinks(rawValue: 1 << 8)
+    /// Replies wait until what they tell of is durable: `appendfsync always`.
+    static let synchronous = EffectSinks(rawValue: 1 << 9)
+
+    /// Those who want to know of each effect and its key.
+    static let listeners: EffectSinks = [
+        .watching, .waiting, .tracking, .notifying, .creation, .misses, .replacements,
+        .synchronous,
+    ]
+
+    @inline(__always)
+    var haveListeners: Bool { !isDisjoint(with: .listeners) }
 }
 
 /// The effects of the running command or transaction beyond the one it returns.
@@ -74,17 +89,27 @@ struct EffectBuffer: ~Copyable {
     private var keys = ByteBuffer()
     /// Changes since the buffer was last emptied. An expiry is none: Redis does not count it either.
     private(set) var changeCount = 0
-    /// Nothing was appended since then.
+    /// Nothing was appended or staged since then.
     private(set) var isEmpty = true
+    /// What the log gets of the running request or transaction.
+    var staged = StagedCommands()
 
-    /// Appends an event on a key; its bytes are copied only if a sink is active.
+    /// Appends an event on a key; its bytes are copied only if somebody listens.
     @inline(__always)
     mutating func append(
         _ event: KeyEvent, _ key: Key, database: Int, sinks: EffectSinks, count: Int = 1
     ) {
         if event != .expired { changeCount &+= count }
         isEmpty = false
-        if !sinks.isEmpty { keep(event, key, database: database) }
+        if sinks.haveListeners { keep(event, key, database: database) }
+    }
+
+    /// Begins a command for the log: see `StagedCommands`.
+    mutating func stage(
+        _ name: StaticString, _ argumentCount: Int, database: Int, isOwn: Bool
+    ) {
+        isEmpty = false
+        staged.begin(name, argumentCount, database: database, isOwn: isOwn)
     }
 
     @inline(never)
@@ -94,6 +119,21 @@ struct EffectBuffer: ~Copyable {
                 event: event, database: database, keyHash: key.hash, keyStart: keys.count,
                 keyCount: key.bytes.count))
         keys.append(key.bytes)
+    }
+
+    /// Stages the running command as it came: all of its arguments.
+    @inline(__always)
+    mutating func stage(
+        _ arguments: UnsafePointer<ByteView>, count: Int, database: Int, isOwn: Bool
+    ) {
+        isEmpty = false
+        unsafe staged.append(arguments, count: count, database: database, isOwn: isOwn)
+    }
+
+    /// The running command is not logged as it came.
+    mutating func stageNothing() {
+        isEmpty = false
+        staged.beginNothing()
     }
 
     /// The key of a record, valid until the buffer is next changed.

@@ -376,14 +376,20 @@ package struct HashValue {
     /// Takes out fields past their deadline: all of a packed hash, `countMax` of a large one, whose
     /// others are hidden. The last one takes the key with it.
     ///
+    /// - Parameters:
+    ///   - nowMilliseconds: wall clock.
+    ///   - countMax: how many of a large hash.
+    ///   - body: called for each before, unless all fields of a large hash go at once.
     /// - Returns: how many.
-    mutating func removeDue(at nowMilliseconds: Int64, _ countMax: Int) -> Int {
+    mutating func removeDue(
+        at nowMilliseconds: Int64, _ countMax: Int, _ body: (ByteView) -> Void
+    ) -> Int {
         turn = PackedTurn()
         switch unsafe form {
         case .missing: return 0
         case .packed(let hash):
             var edit = PackedHashEdit(hash, isTimed: isTimed)
-            let count = edit.removeDue(at: nowMilliseconds)
+            let count = edit.removeDue(at: nowMilliseconds, body)
             shrink(edit, hash)
             return count
         case .large(let hash):
@@ -395,7 +401,7 @@ package struct HashValue {
                 return count
             }
             let before = unsafe hash.pointee.bytes
-            let count = unsafe hash.pointee.removeDue(countMax)
+            let count = unsafe hash.pointee.removeDue(countMax, body)
             place.countMemory(unsafe hash.pointee.bytes - before)
             settleExpiry()
             return count
@@ -502,7 +508,8 @@ extension KeyAccess {
     /// - Throws: `.wrongType`.
     @inline(__always)
     package func hash(_ key: Key) throws(CommandError) -> HashValue {
-        HashValue(try place(key, .hash))
+        if isLogging { settleAllFields(key) }
+        return HashValue(try place(key, .hash))
     }
 }
 

@@ -48,6 +48,8 @@ package struct KeyAccess {
     /// CLIENT NO-TOUCH: lookups leave no trace.
     package var leavesNoTrace = false
     var sinks: EffectSinks = []
+    /// The log is read: nothing is past its deadline before the log says so.
+    var isReplaying = false
     /// Writes are held back, and with them the removal of expired keys: a read hides them only. Fields
     /// are taken out all the same, since small hashes hide none.
     var keepsExpired = false
@@ -80,7 +82,7 @@ package struct KeyAccess {
             let slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash)
         else { return nil }
         let entry = slot.entry
-        if entry.header.hasDeadline {
+        if entry.header.hasDeadline && !isReplaying {
             let now = unsafe shard.pointee.advance(to: nowMilliseconds)
             if entry.isExpired(at: now) {
                 unsafe expire(slot, key, database, partition)
@@ -105,6 +107,7 @@ package struct KeyAccess {
         save(key, inDatabase: database)
         // No change that somebody made: what INFO counts since the last save leaves it out.
         unsafe effects.pointee.append(.expired, key, database: database, sinks: sinks, count: 0)
+        if isLogging { logExpired(key, inDatabase: database) }
         unsafe partition.pointee.remove(slot, hash: key.hash)
         unsafe shard(key).pointee.expiredCount += 1
     }
@@ -126,7 +129,14 @@ package struct KeyAccess {
         var hash = unsafe HashValue(
             CollectionPlace(
                 key, .hash, at: slot, in: partition, self, epoch: shard(key).pointee.epoch))
-        let count = hash.removeDue(at: now, countMax)
+        let count = hash.removeDue(at: now, countMax) { field in
+            if !isLogging { return }
+            collect(field)
+            if collectedCount == Self.collectedMax {
+                logExpiredFields(key, inDatabase: database, isGone: false)
+            }
+        }
+        if isLogging { logExpiredFields(key, inDatabase: database, isGone: hash.isEmpty) }
         unsafe partition.pointee.expiredFieldCount += UInt64(count)
         // No change that somebody made, as for keys.
         unsafe effects.pointee.append(.hexpired, key, database: database, sinks: sinks, count: 0)
@@ -146,8 +156,23 @@ package struct KeyAccess {
         return max(1, unsafe expireFields(slot, key, database, partition, now, countMax) ?? 1)
     }
 
+    /// Removes all fields past their deadline before a hash is written: what is logged is to find
+    /// none that is hidden here.
+    func settleAllFields(_ key: Key) {
+        // A look takes out the first ones, and the key if it is past its own deadline.
+        guard let found = unsafe slot(key, database) else { return }
+        let now = unsafe shard(key).pointee.advance(to: nowMilliseconds)
+        if unsafe found.slot.entry.hasDueField(at: now) {
+            unsafe expireFields(found.slot, key, database, found.partition, now, .max)
+        }
+    }
+
     /// Removes fields of a key past their deadline; of a key past its own nothing.
     func settleFields(_ key: Key) { if !isExpired(key) { _ = find(key) } }
+
+    /// Deadlines up to here have passed.
+    @inline(__always)
+    package var passedMilliseconds: Int64 { isReplaying ? Int64.min : nowMilliseconds }
 
     /// Whether a key is there, but past its deadline. It is left where it is.
     func isExpired(_ key: Key) -> Bool {
@@ -264,7 +289,7 @@ package struct KeyAccess {
             database, hashKey: keyspace.pointee.hashKey)
         let now = unsafe shard.pointee.advance(to: nowMilliseconds)
         var slot = unsafe partition.pointee.table.find(key.bytes, hash: key.hash)
-        if let old = slot, old.entry.isExpired(at: now) {
+        if let old = slot, old.entry.isExpired(at: now), !isReplaying {
             unsafe expire(old, key, database, partition)
             slot = nil
         }

@@ -106,6 +106,10 @@ package struct Keyspace: ~Copyable {
     var saver: SnapshotSaver?
     /// Snapshots in a row that did not come to their end, likewise.
     var earlyEnds = 0
+    /// Positions of the log behind the last write to each bucket of keys: 256 buckets to a shard, told
+    /// by the lowest eight bits of a key's hash, whose next ones tell the shard. There while replies
+    /// wait for the log, and touched under the shards' locks.
+    private var recent: UnsafeMutablePointer<UInt64>?
 
     /// Two cache lines, so that no two locks share one and the neighbour prefetch does no harm.
     static let shardBytes = 128
@@ -127,6 +131,7 @@ package struct Keyspace: ~Copyable {
         let partitionCount = shardCount * databaseCount
         unsafe partitions = .allocate(capacity: partitionCount)
         unsafe partitions.initialize(repeating: nil, count: partitionCount)
+        unsafe recent = nil
         unsafe shards = .allocate(byteCount: shardCount * Self.shardBytes, alignment: 128)
         for index in 0..<shardCount {
             unsafe (shards + index * Self.shardBytes).storeBytes(of: 0, as: UInt64.self)
@@ -143,6 +148,7 @@ package struct Keyspace: ~Copyable {
         }
         unsafe shards.deallocate()
         unsafe partitions.deallocate()
+        unsafe recent?.deallocate()
     }
 
     @inline(__always)
@@ -175,6 +181,36 @@ package struct Keyspace: ~Copyable {
         let index = index & (shardCount &- 1)
         return unsafe ShardLock(
             at: shards + index &* Self.shardBytes, rank: UInt32(truncatingIfNeeded: index))
+    }
+
+    private var bucketCount: Int { shardCount << 8 }
+
+    /// Begins, with the position up to which all was written, or ends to remember the last write to each
+    /// bucket of keys. The caller holds all locks.
+    mutating func rememberWrites(from position: UInt64?) {
+        unsafe recent?.deallocate()
+        unsafe recent = nil
+        guard let position else { return }
+        let buckets = UnsafeMutablePointer<UInt64>.allocate(capacity: bucketCount)
+        unsafe buckets.initialize(repeating: position, count: bucketCount)
+        unsafe recent = buckets
+    }
+
+    /// The position behind the last write to the bucket of a key, whose shard is held; 0 while none
+    /// are remembered.
+    func lastWrite(_ hash: UInt64) -> UInt64 {
+        guard let recent = unsafe recent else { return 0 }
+        return unsafe recent[Int(truncatingIfNeeded: hash) & (bucketCount - 1)]
+    }
+
+    /// A key, whose shard is held, was written, or all were, their shards held.
+    func noteWrite(_ hash: UInt64?, at position: UInt64) {
+        guard let recent = unsafe recent else { return }
+        if let hash {
+            unsafe recent[Int(truncatingIfNeeded: hash) & (bucketCount - 1)] = position
+        } else {
+            unsafe recent.update(repeating: position, count: bucketCount)
+        }
     }
 
     /// The locks alone, as a value that closures may hold.

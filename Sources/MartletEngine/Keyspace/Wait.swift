@@ -59,6 +59,8 @@ package class Wait: @unchecked Sendable {
     /// When it is given up, monotonic; nil for never.
     package let deadlineNanoseconds: Int64?
     var reply = ByteBuffer()
+    /// The position of the log that the reply waits for.
+    package var logPosition: UInt64 = 0
     private let word = Atomic<UInt8>(WaitOutcome.waiting.rawValue)
     private static let lastTicket = Atomic<UInt64>(0)
 

@@ -67,6 +67,10 @@ package struct Arguments {
             hashKey: hashKey)
     }
 
+    /// All of them, `count` in a row.
+    @inline(__always)
+    var all: UnsafePointer<ByteView> { unsafe UnsafePointer(views) }
+
     /// Those still to be read, in a row of `remaining`.
     @inline(__always)
     var rest: UnsafePointer<ByteView> { unsafe UnsafePointer(views + position) }

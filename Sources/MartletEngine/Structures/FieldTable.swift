@@ -195,15 +195,16 @@ struct FieldTable: ~Copyable {
     /// Hides the fields whose deadline is at or before `nowMilliseconds`. Complexity: O(log n).
     func advance(to nowMilliseconds: Int64) { deadlines?.advance(to: nowMilliseconds) }
 
-    /// Takes out hidden fields, the earliest first, at most `countMax`.
+    /// Takes out hidden fields, the earliest first, at most `countMax`; calls `body` for each before.
     ///
     /// - Returns: how many.
     /// - Complexity: O(log n) each.
-    mutating func removeDue(_ countMax: Int) -> Int {
+    mutating func removeDue(_ countMax: Int, _ body: (ByteView) -> Void = { _ in }) -> Int {
         guard let deadlines else { return 0 }
         var removed = 0
         deadlines.takeHidden(countMax) { field in
             let hash = table.hash(field)
+            body(field)
             if let handle = table.find(field, hash: hash) { table.remove(handle, hash: hash) }
             removed += 1
         }

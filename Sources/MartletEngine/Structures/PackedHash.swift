@@ -257,12 +257,17 @@ struct PackedHashEdit {
 
     mutating func remove(_ index: Int) { marks[index] = Self.removed }
 
-    /// Removes what is due; answers how many fields that are.
-    mutating func removeDue(at nowMilliseconds: Int64) -> Int {
+    /// Removes what is due, calling `body` for each field before; answers how many those are.
+    mutating func removeDue(at nowMilliseconds: Int64, _ body: (ByteView) -> Void) -> Int {
         var count = 0
-        for index in 0..<marked where marks[index] > 0 && marks[index] <= nowMilliseconds {
-            remove(index)
-            count += 1
+        var index = 0
+        source.forEachField { field, _ in
+            if marks[index] > 0 && marks[index] <= nowMilliseconds {
+                body(field)
+                remove(index)
+                count += 1
+            }
+            index += 1
         }
         return count
     }

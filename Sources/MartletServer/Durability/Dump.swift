@@ -108,15 +108,26 @@ private func restore(_ call: inout Call) throws(CommandError) -> Effect {
         let (sum, isLate) = now.addingReportingOverflow(given)
         deadline = options.isAbsolute ? given : isLate ? .max : sum
     }
-    guard hasValue, deadline ?? .max > now else {
+    guard hasValue, deadline ?? .max > call.keyspace.passedMilliseconds else {
         // It is over before it begins.
         call.reply.ok()
-        return isThere && call.keyspace.remove(key) ? .changed(.del) : .none
+        guard isThere && call.keyspace.remove(key) else { return .none }
+        call.keyspace.log("DEL", key)
+        return .changed(.del)
     }
     let old = call.keyspace.kindReplaced(key)
     try loader.settle(key, deadline: deadline, idleSeconds: nil)
     try call.keyspace.receive(key, from: loader.keys, idleSeconds: options.idleSeconds ?? 0)
     call.reply.ok()
+    if call.keyspace.isLogging {
+        // With the time at which it ends, whenever the log is read.
+        call.keyspace.begin("RESTORE", arguments: deadline == nil ? 5 : 6)
+        call.keyspace.logged(key.bytes)
+        call.keyspace.logged(deadline ?? 0)
+        call.keyspace.logged(payload)
+        call.keyspace.logged("REPLACE")
+        if deadline != nil { call.keyspace.logged("ABSTTL") }
+    }
     call.keyspace.record(.restore, key)
     call.keyspace.noteReplacement(of: old, key, inDatabase: call.keyspace.database)
     return .recorded

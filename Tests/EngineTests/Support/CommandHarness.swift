@@ -27,14 +27,17 @@ final class CommandHarness {
 
     init(
         groups: [CommandGroup] = EngineCommands.groups, shards: Int = 16,
-        databases: Int = Limits.databases
+        databases: Int = Limits.databases,
+        startMilliseconds: Int64 = CommandHarness.startMilliseconds,
+        replaysLog: Bool = false
     ) {
-        time = VirtualTime(wallMilliseconds: Self.startMilliseconds)
+        time = VirtualTime(wallMilliseconds: startMilliseconds)
         commands = CommandTable(groups: groups)
         state = EngineState(
             loops: 1, shardCount: shards, databases: databases, commandCount: commands.all.count,
             clock: time.clock, hashKey: HashKey(1, 2))
-        executor = Executor(state: state, commands: commands, loop: 0)
+        executor = Executor(
+            state: state, commands: commands, loop: 0, replaysLog: replaysLog)
         state.tracking.send.function = { push in
             if let outlet = unsafe push.record.session?.pointee.outlet {
                 unsafe Unmanaged<HarnessClient>.fromOpaque(outlet).takeUnretainedValue()
@@ -55,6 +58,9 @@ final class CommandHarness {
 
     /// Changes to the data so far: `rdb_changes_since_last_save` counts the same.
     var changes: Int { Int(state.statistics[0][.changes]) }
+
+    /// The replies to writes of the event served last.
+    var writeReplies: [WriteReply] { executor.writeReplies }
 
     /// Checks the invariants of all keys of database 0, what they cost included.
     func checkPartitions() {
@@ -111,6 +117,8 @@ final class HarnessClient {
     private(set) var isParked = false
     /// The server has ended the connection.
     private(set) var isClosed = false
+    /// The position of the log that the replies of the last event wait for.
+    private(set) var position: UInt64 = 0
 
     init(_ server: CommandHarness) {
         self.server = server
@@ -139,6 +147,9 @@ final class HarnessClient {
 
     /// What other threads see of this client.
     var record: ClientRecord { unsafe session.pointee.record }
+
+    /// What the client waits for, or waited for and has not been told of yet.
+    var wait: Waiter? { unsafe session.pointee.waiter }
 
     /// What the loop and admission know of this client.
     var gate: SessionGate {
@@ -214,6 +225,7 @@ final class HarnessClient {
         while !isClosed && !input.isEmpty {
             let served = unsafe server.serve(session, input, output: &output)
             input.removeFirst(served.consumed)
+            position = served.logPosition
             switch served.next {
             case .readOn: return
             case .yield: continue

@@ -63,5 +63,20 @@ private func hincrbyfloat(_ call: inout Call) throws(CommandError) -> Effect {
     text.append(longDouble: sum)
     _ = try hash.set(field, text.view, keepsDeadline: true, limits: call.hashLimits)
     call.reply.bulk(text.view)
+    if call.keyspace.isLogging {
+        // HSET would take the deadline away, and Redis before 8 knows neither deadlines nor HSETEX.
+        if hash.deadline(of: field) != nil {
+            call.keyspace.begin("HSETEX", arguments: 7)
+            call.keyspace.logged(key.bytes)
+            call.keyspace.logged("KEEPTTL")
+            call.keyspace.logged("FIELDS")
+            call.keyspace.logged(1)
+        } else {
+            call.keyspace.begin("HSET", arguments: 4)
+            call.keyspace.logged(key.bytes)
+        }
+        call.keyspace.logged(field)
+        call.keyspace.logged(text.view)
+    }
     return .changed(.hincrbyfloat)
 }

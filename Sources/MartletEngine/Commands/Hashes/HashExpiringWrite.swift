@@ -73,7 +73,7 @@ private func hgetex(_ call: inout Call) throws(CommandError) -> Effect {
     let count = try call.arguments.fieldCount()
     if !change.isNone { hash.noteDeadlines() }
 
-    let now = call.keyspace.nowMilliseconds
+    let now = call.keyspace.passedMilliseconds
     let limits = call.hashLimits
     var changed = 0
     var removed = 0
@@ -98,6 +98,14 @@ private func hgetex(_ call: inout Call) throws(CommandError) -> Effect {
             try hash.setDeadline(nil, of: field, limits: limits)
             changed += 1
         }
+        if call.keyspace.isLogging && !change.isNone { call.keyspace.collect(field) }
+    }
+    if removed > 0 {
+        call.keyspace.logCollected("HDEL", key)
+    } else if case .at(let deadline) = change {
+        call.keyspace.logFieldDeadline(deadline, key)
+    } else {
+        call.keyspace.logFieldDeadline(nil, key)
     }
     if removed > 0 { return call.fieldsRemoved(removed, key, hash) }
     if changed == 0 { return .none }
@@ -172,7 +180,7 @@ private func hsetex(_ call: inout Call) throws(CommandError) -> Effect {
         }
     }
 
-    let now = call.keyspace.nowMilliseconds
+    let now = call.keyspace.passedMilliseconds
     let limits = call.hashLimits
     let count = call.arguments.remaining / 2
     var keepsDeadline = false
@@ -183,6 +191,7 @@ private func hsetex(_ call: inout Call) throws(CommandError) -> Effect {
             limits: limits)
     }
     guard case .at(let deadline) = options.change else {
+        if call.keyspace.isLogging { logWrite(&call, key, from: start, options.change) }
         call.reply.integer(1)
         return .changed(.hset, count: count)
     }
@@ -196,8 +205,59 @@ private func hsetex(_ call: inout Call) throws(CommandError) -> Effect {
             try hash.setDeadline(deadline, of: field, limits: limits)
         }
     }
+    if call.keyspace.isLogging { logWrite(&call, key, from: start, options.change) }
     call.reply.integer(1)
     call.keyspace.record(deadline <= now ? .hdel : .hexpire, key, count: 0)
     if hash.isEmpty { call.keyspace.record(.del, key, count: 0) }
     return .recorded
+}
+
+/// Logs what HSETEX wrote, without its condition, or that fields it wrote are past their deadline and
+/// gone.
+private func logWrite(
+    _ call: inout Call, _ key: Key, from start: Int, _ change: DeadlineChange
+) {
+    if case .at(let deadline) = change, deadline <= call.keyspace.passedMilliseconds {
+        for index in stride(from: start, to: call.arguments.count, by: 2) {
+            call.keyspace.collect(call.arguments[index])
+        }
+        return call.keyspace.logCollected("HDEL", key)
+    }
+    for index in start..<call.arguments.count { call.keyspace.collect(call.arguments[index]) }
+    let pairs = Int64(call.keyspace.collectedCount / 2)
+    switch change {
+    case .none, .clear:
+        call.keyspace.logCollected("HSET", key)
+    case .keep:
+        call.keyspace.logCollected("HSETEX", key, argumentCount: 3) {
+            call.keyspace.logged("KEEPTTL")
+            call.keyspace.logged("FIELDS")
+            call.keyspace.logged(pairs)
+        }
+    case .at(let deadline):
+        call.keyspace.logCollected("HSETEX", key, argumentCount: 4) {
+            call.keyspace.logged("PXAT")
+            call.keyspace.logged(deadline)
+            call.keyspace.logged("FIELDS")
+            call.keyspace.logged(pairs)
+        }
+    }
+}
+
+extension KeyAccess {
+    /// Logs that the fields collected have this deadline now, or none.
+    func logFieldDeadline(_ deadline: Int64?, _ key: Key) {
+        let count = Int64(collectedCount)
+        guard let deadline else {
+            return logCollected("HPERSIST", key, argumentCount: 2) {
+                logged("FIELDS")
+                logged(count)
+            }
+        }
+        logCollected("HPEXPIREAT", key, argumentCount: 3) {
+            logged(deadline)
+            logged("FIELDS")
+            logged(count)
+        }
+    }
 }

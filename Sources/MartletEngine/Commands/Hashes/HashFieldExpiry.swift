@@ -163,7 +163,7 @@ private func expireFields(
     let count = try call.arguments.fieldCount("Parameter `numFields` should be greater than 0")
     hash.noteDeadlines()
 
-    let now = call.keyspace.nowMilliseconds
+    let now = call.keyspace.passedMilliseconds
     let limits = call.hashLimits
     var moved = 0
     var removed = 0
@@ -179,11 +179,19 @@ private func expireFields(
             _ = hash.remove(field)
             removed += 1
             call.reply.integer(2)
+            if call.keyspace.isLogging { call.keyspace.collect(field) }
         } else {
             try hash.setDeadline(deadline, of: field, limits: limits)
             moved += 1
             call.reply.integer(1)
+            if call.keyspace.isLogging { call.keyspace.collect(field) }
         }
+    }
+    // All of them are past it, or none.
+    if removed > 0 {
+        call.keyspace.logCollected("HDEL", key)
+    } else {
+        call.keyspace.logFieldDeadline(deadline, key)
     }
     if removed == 0 { return moved == 0 ? .none : .changed(.hexpire, count: moved) }
     return call.fieldsRemoved(removed + moved, key, hash)

@@ -135,7 +135,11 @@ private func hgetdel(_ call: inout Call) throws(CommandError) -> Effect {
     while !call.arguments.isAtEnd {
         let field = try call.arguments.next()
         if let value = hash.value(of: field) { call.reply.bulk(value) } else { call.reply.null() }
-        if hash.remove(field) { count += 1 }
+        if hash.remove(field) {
+            count += 1
+            if call.keyspace.isLogging { call.keyspace.collect(field) }
+        }
     }
+    call.keyspace.logCollected("HDEL", key)
     return call.fieldsRemoved(count, key, hash)
 }

@@ -117,11 +117,12 @@ private func expire(
         throw call.error("ERR invalid expire time in '\(call.command.fullName)' command")
     }
 
-    if deadline > now {
+    if deadline > call.keyspace.passedMilliseconds {
         let isSet = try call.keyspace.setExpiry(key, deadline) {
             condition.admits(deadline, over: $0)
         }
         call.reply.integer(isSet ? 1 : 0)
+        if isSet { call.keyspace.log("PEXPIREAT", key, deadline) }
         return isSet ? .changed(.expire) : .none
     }
     let entry = call.keyspace.find(key)
@@ -132,6 +133,7 @@ private func expire(
     }
     call.reply.integer(1)
     _ = call.keyspace.remove(key)
+    call.keyspace.log("DEL", key)
     return .changed(.del)
 }
 

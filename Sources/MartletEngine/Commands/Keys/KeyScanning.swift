@@ -335,6 +335,7 @@ private func removeScanned(_ call: inout Call) throws(CommandError) -> Effect {
             if call.keyspace.remove(key) {
                 removed += 1
                 call.keyspace.record(.del, key)
+                if call.keyspace.isLogging { call.keyspace.collect(name) }
             }
         }
         names.removeAll()
@@ -343,6 +344,7 @@ private func removeScanned(_ call: inout Call) throws(CommandError) -> Effect {
     call.reply.array(2)
     call.reply.bulk(unsignedDecimal: walk.cursor)
     call.reply.integer(removed)
+    call.keyspace.logCollected("DEL")
     return .recorded
 }
 
@@ -355,7 +357,8 @@ private let reclaimStepsMax = 500
 private func databaseSize(_ call: inout Call) throws(CommandError) -> Effect {
     let mayWait =
         !call.isNested
-        && (unsafe call.state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites]))
+        && (unsafe call.state.conditions.isDisjoint(
+            with: [.pausedAll, .pausedWrites, .refusingWrites]))
     var steps = mayWait ? reclaimStepsMax : Int.max
     var count = 0
     for shard in 0..<call.keyspace.shardCount {

@@ -184,7 +184,10 @@ private func sort(_ call: inout Call, mayStore: Bool) throws(CommandError) -> Ef
     }
     let stored = elements.count * max(1, options.columns.count)
     if stored == 0 {
-        if call.keyspace.remove(destination) { call.keyspace.record(.del, destination) }
+        if call.keyspace.remove(destination) {
+            call.keyspace.record(.del, destination)
+            call.keyspace.log("DEL", destination)
+        }
     } else {
         try store(elements, options.columns, destination, &call)
         call.keyspace.record(.sortstore, destination, count: stored)
@@ -251,13 +254,30 @@ private func store(
             try list.push(ListElement(values.view.slice(start, end)), atFront: false)
             start = end
         }
+        logList(destination, values.view, ends, call.keyspace)
     } catch {
         // Without memory for all of it the key is gone.
         _ = call.keyspace.remove(destination)
         call.keyspace.record(.del, destination)
+        call.keyspace.log("DEL", destination)
         throw error
     }
     call.keyspace.noteReplacement(of: old, by: .list, destination)
+}
+
+/// Logs the result and not the question: what SORT reads by patterns, fields past their deadline for
+/// one, is not the same when the log is read.
+private func logList(
+    _ key: Key, _ values: ByteView, _ ends: [Int], _ keyspace: KeyAccess
+) {
+    if !keyspace.isLogging { return }
+    keyspace.log("DEL", key)
+    var start = 0
+    for end in ends {
+        keyspace.collect(values.slice(start, end), for: "RPUSH", key)
+        start = end
+    }
+    keyspace.logCollected("RPUSH", key)
 }
 
 extension KeyAccess {

@@ -99,13 +99,29 @@ private func moveOrWait(
 ) throws(CommandError) -> Effect {
     let milliseconds = try call.timeout(try call.arguments.next())
     if try !call.keyspace.list(source).isEmpty {
-        return try move(&call, source, destination, fromFront: fromFront, toFront: toFront)
+        return try moveAndLog(
+            &call, source, destination, fromFront: fromFront, toFront: toFront)
     }
     let copy = KeyCopy(destination)
     let service: WaiterService.Body = { (call, source) throws(CommandError) in
-        _ = try move(&call, source, copy.key, fromFront: fromFront, toFront: toFront)
+        _ = try moveAndLog(&call, source, copy.key, fromFront: fromFront, toFront: toFront)
     }
     return call.wait(
         for: [source], destination: destination, wanted: .list, milliseconds: milliseconds,
         null: { $0.null() }, service: service)
+}
+
+/// LMOVE, and nothing that waits, is what is logged.
+private func moveAndLog(
+    _ call: inout Call, _ source: Key, _ destination: Key, fromFront: Bool, toFront: Bool
+) throws(CommandError) -> Effect {
+    let effect = try move(&call, source, destination, fromFront: fromFront, toFront: toFront)
+    if call.keyspace.isLogging && effect.isRecorded {
+        call.keyspace.begin("LMOVE", arguments: 5)
+        call.keyspace.logged(source.bytes)
+        call.keyspace.logged(destination.bytes)
+        call.keyspace.logged(fromFront ? "LEFT" : "RIGHT")
+        call.keyspace.logged(toFront ? "LEFT" : "RIGHT")
+    }
+    return effect
 }

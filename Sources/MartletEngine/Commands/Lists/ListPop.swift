@@ -121,6 +121,7 @@ func popSeveral(
     call.reply.array(2)
     call.reply.bulk(key.bytes)
     call.reply.array(count)
+    call.keyspace.log(atFront ? "LPOP" : "RPOP", key, Int64(count))
     return recorded(
         pop(count, atFront: atFront, key, &list, &call), atFront ? .lpop : .rpop, key, &call)
 }
@@ -132,6 +133,7 @@ func popWithKey(atFront: Bool, _ key: Key, _ call: inout Call) throws(CommandErr
     var list = try call.keyspace.list(key)
     call.reply.array(2)
     call.reply.bulk(key.bytes)
+    call.keyspace.log(atFront ? "LPOP" : "RPOP", key)
     return recorded(
         pop(1, atFront: atFront, key, &list, &call), atFront ? .lpop : .rpop, key, &call)
 }

@@ -49,8 +49,17 @@ private func spop(_ call: inout Call) throws(CommandError) -> Effect {
     let count = Int(min(wanted, Int64(set.count)))
     if hasCount { call.reply.set(count) }
     if count == 0 { return .none }
+    let namesMembers = call.keyspace.isLogging && count < set.count
     var random = Random.seededFromSystem()
-    set.take(count, &random) { call.reply.bulk($0) }
+    set.take(count, &random) { member in
+        call.reply.bulk(member)
+        if namesMembers { call.keyspace.collect(member, for: "SREM", key) }
+    }
+    if namesMembers {
+        call.keyspace.logCollected("SREM", key)
+    } else {
+        call.keyspace.log("DEL", key)
+    }
     return call.removed(count, .spop, from: set, key)
 }
 

@@ -164,6 +164,7 @@ func popScored(
     call.reply.array(2)
     call.reply.bulk(key.bytes)
     call.reply.array(count)
+    call.keyspace.log(highest ? "ZPOPMAX" : "ZPOPMIN", key, Int64(count))
     return recorded(
         pop(count, highest: highest, nested: true, key, &set, &call),
         highest ? .zpopmax : .zpopmin, key, &call)
@@ -178,6 +179,7 @@ func popScoredWithKey(
     var set = try call.keyspace.sortedSet(key)
     call.reply.array(3)
     call.reply.bulk(key.bytes)
+    call.keyspace.log(highest ? "ZPOPMAX" : "ZPOPMIN", key)
     return recorded(
         pop(1, highest: highest, nested: false, key, &set, &call),
         highest ? .zpopmax : .zpopmin, key, &call)

@@ -96,6 +96,8 @@ private struct AddOptions {
         }
         id = try WantedID(&call.arguments)
         if producing.producer == nil { return }
+        // The log has the ID that was chosen then.
+        if call.keyspace.isReplaying { return }
         guard case .any = id else {
             throw .invalid("IDMP/IDMPAUTO can be used only with auto-generated IDs")
         }
@@ -181,8 +183,43 @@ private func xadd(_ call: inout Call) throws(CommandError) -> Effect {
 
     if let idempotentID { call.note(id, as: idempotentID, options, value) }
     call.reply.bulk(id)
-    guard let trim else { return .changed(.xadd) }
+    guard let trim else {
+        if call.keyspace.isLogging {
+            logAddition(&call, key, id, idempotentID, options, nil, value)
+        }
+        return .changed(.xadd)
+    }
     call.keyspace.record(.xadd, key)
-    if value.change({ $0.trim(trim) }) > 0 { call.keyspace.record(.xtrim, key, count: 0) }
+    let trimmed = value.change { $0.trim(trim) }
+    if trimmed > 0 { call.keyspace.record(.xtrim, key, count: 0) }
+    if call.keyspace.isLogging {
+        logAddition(&call, key, id, idempotentID, options, trimmed > 0 ? trim : nil, value)
+    }
     return .recorded
+}
+
+/// Logs an entry with the ID that it got, and as exact trimming what was trimmed. What a producer is
+/// remembered by goes with it: with an ID, only whoever reads the log may say so.
+@inline(never)
+private func logAddition(
+    _ call: inout Call, _ key: Key, _ id: StreamID, _ idempotentID: [UInt8]?,
+    _ options: AddOptions, _ trim: StreamTrim?, _ stream: StreamValue
+) {
+    let keyspace = call.keyspace
+    let texts = call.arguments.remaining
+    keyspace.begin(
+        "XADD",
+        arguments: 3 + (idempotentID == nil ? 0 : 3) + (trim.map(keyspace.argumentCount) ?? 0)
+            + texts)
+    keyspace.logged(key.bytes)
+    if let trim { keyspace.logTrimming(trim, of: stream) }
+    if let idempotentID, let producer = options.producing.producer {
+        keyspace.logged("IDMP")
+        keyspace.logged(producer)
+        idempotentID.withView { keyspace.logged($0) }
+    }
+    keyspace.logged(id)
+    for index in call.arguments.position..<call.arguments.count {
+        keyspace.logged(call.arguments[index])
+    }
 }

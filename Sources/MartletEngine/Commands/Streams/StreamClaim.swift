@@ -93,6 +93,7 @@ private func xclaim(_ call: inout Call) throws(CommandError) -> Effect {
     if let lastID = options.lastID, lastID > group.lastDeliveredID {
         group.lastDeliveredID = lastID
         changes += 1
+        call.logGroupID(group, key)
     }
     let consumer = call.consumer(consumerName, in: group, key)
     let now = call.keyspace.nowMilliseconds
@@ -103,7 +104,10 @@ private func xclaim(_ call: inout Call) throws(CommandError) -> Effect {
         let id = try call.arguments.streamID()
         guard stream.contains(id) else {
             // It is gone, and nobody is to wait for it.
-            if group.acknowledge(id) { changes += 1 }
+            if group.acknowledge(id) {
+                changes += 1
+                call.logGone(id, group, key)
+            }
             continue
         }
         var entry: PendingEntry
@@ -122,6 +126,7 @@ private func xclaim(_ call: inout Call) throws(CommandError) -> Effect {
         }
         group.put(entry, consumer)
         consumer.activeMilliseconds = now
+        call.logClaim(entry, consumer, group, key)
         call.writeClaimed(id, stream, isJustID: options.isJustIDs)
         claimed += 1
     }
@@ -200,6 +205,7 @@ private func xautoclaim(_ call: inout Call) throws(CommandError) -> Effect {
         next = entry.id.next.flatMap(group.nextPending(atOrBehind:))
         guard stream.contains(entry.id) else {
             _ = group.acknowledge(entry.id)
+            call.logGone(entry.id, group, key)
             gone.append(entry.id)
             continue
         }
@@ -208,6 +214,7 @@ private func xautoclaim(_ call: inout Call) throws(CommandError) -> Effect {
         if !isJustIDs { entry.countDelivery() }
         group.put(entry, consumer)
         consumer.activeMilliseconds = now
+        call.logClaim(entry, consumer, group, key)
         call.writeClaimed(entry.id, stream, isJustID: isJustIDs)
         claimed += 1
     }

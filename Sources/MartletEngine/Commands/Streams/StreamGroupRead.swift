@@ -162,12 +162,13 @@ extension ReplyWriter {
 
 extension GroupValue {
     /// The entries that were delivered at a time or before, longest ago first, `limit` of them at
-    /// most. Those on the way that were deleted leave the group: nobody is to wait for them.
+    /// most. Those on the way that were deleted leave the group, `body` being told of each: nobody is to
+    /// wait for them.
     ///
     /// - Returns: the entries, which are all there, and how many were not.
     /// - Complexity: that of `PendingEntries.oldest` for the entries and the deleted ones, a few times.
     fileprivate func takeIdle(
-        through time: Int64, limit: Int, in stream: StreamValue
+        through time: Int64, limit: Int, in stream: StreamValue, _ body: (StreamID) -> Void
     ) -> (entries: [PendingEntry], gone: Int) {
         let limit = min(limit, pendingCount)
         var gone = 0
@@ -180,6 +181,7 @@ extension GroupValue {
                     there.append(entry)
                 } else {
                     _ = acknowledge(entry.id)
+                    body(entry.id)
                     gone += 1
                 }
             }
@@ -214,6 +216,7 @@ extension Call {
         let expected = read.count == 1 ? 1 : min(read.count, group.lag)
         if expected == 0 { return false }
         let now = keyspace.nowMilliseconds
+        let isLogged = keyspace.isLogging && !read.isAcknowledged
         var isFirst = true
         let given = group.handOut(
             to: consumer, atMost: expected, isPending: !read.isAcknowledged, nowMilliseconds: now
@@ -224,8 +227,10 @@ extension Call {
                 reply.array(expected)
             }
             reply.entry(entry)
+            if isLogged { collectClaim(of: entry.id, consumer, group, key) }
         }
         if given == 0 { return false }
+        logHandedOut(to: consumer, group, key)
         keyspace.record(.groupChange, key, count: given)
         return true
     }
@@ -247,6 +252,7 @@ extension Call {
                 entry.deliveredMilliseconds = now
                 entry.countDelivery()
                 group.put(entry, consumer)
+                logClaim(entry, consumer, group, key)
             } else {
                 reply.array(2)
                 reply.bulk(id)
@@ -267,7 +273,8 @@ extension Call {
         let begin = reply.buffer.count
         let (idle, gone) = group.takeIdle(
             through: now.subtractingReportingOverflow(idleMin).partialValue, limit: read.count,
-            in: stream)
+            in: stream
+        ) { logGone($0, group, key) }
         for held in idle {
             reply.array(4)
             stream.read { stream in
@@ -280,10 +287,12 @@ extension Call {
             entry.deliveredMilliseconds = now
             entry.countDelivery()
             group.put(entry, consumer)
+            logClaim(entry, consumer, group, key)
             consumer.activeMilliseconds = now
         }
         var written = idle.count
-        written += group.handOut(
+        let isLogged = keyspace.isLogging && !read.isAcknowledged
+        let given = group.handOut(
             to: consumer, atMost: read.count - written, isPending: !read.isAcknowledged,
             nowMilliseconds: now
         ) { entry in
@@ -291,7 +300,10 @@ extension Call {
             reply.entryBody(entry)
             reply.integer(0)
             reply.integer(0)
+            if isLogged { collectClaim(of: entry.id, consumer, group, key) }
         }
+        if given > 0 { logHandedOut(to: consumer, group, key) }
+        written += given
         if written + gone > 0 { keyspace.record(.groupChange, key, count: written + gone) }
         if written == 0 {
             reply.buffer.truncate(to: begin)

@@ -256,6 +256,13 @@ extension Call {
         _ name: ByteView, in group: GroupValue, _ key: Key
     ) -> ConsumerValue {
         keyspace.record(.xgroupCreateConsumer, key)
+        if keyspace.isLogging {
+            keyspace.begin("XGROUP", arguments: 5)
+            keyspace.logged("CREATECONSUMER")
+            keyspace.logged(key.bytes)
+            keyspace.logged(group.name)
+            keyspace.logged(name)
+        }
         return group.addConsumer(name, nowMilliseconds: keyspace.nowMilliseconds)
     }
 }

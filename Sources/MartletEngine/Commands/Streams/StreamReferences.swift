@@ -137,9 +137,13 @@ private func xdelex(_ call: inout Call) throws(CommandError) -> Effect {
     try call.checkStreamIDs(ids)
     call.reply.array(ids.count)
     var deleted = 0
+    var removesReferences = false
     for _ in ids {
         let id = try call.arguments.streamID()
-        if policy == .remove { stream.removeReferences(to: id) }
+        if policy == .remove {
+            removesReferences = true
+            stream.removeReferences(to: id)
+        }
         if policy == .acknowledged && stream.isReferenced(id) {
             call.reply.integer(Outcome.stillReferenced)
         } else if stream.removeEntry(id) {
@@ -149,6 +153,10 @@ private func xdelex(_ call: inout Call) throws(CommandError) -> Effect {
             call.reply.integer(Outcome.missing)
         }
     }
-    if deleted == 0 { return .none }
+    if deleted == 0 {
+        // References to what was gone before count as no change, but are one.
+        if removesReferences { call.logAsItCame() }
+        return .none
+    }
     return .changed(.xdel, count: deleted)
 }

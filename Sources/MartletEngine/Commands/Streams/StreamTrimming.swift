@@ -136,6 +136,11 @@ private func xtrim(_ call: inout Call) throws(CommandError) -> Effect {
     if let trim, !value.isMissing { removed = value.change { $0.trim(trim) } }
 
     call.reply.integer(removed)
+    if removed > 0, call.keyspace.isLogging, let trim {
+        call.keyspace.begin("XTRIM", arguments: 2 + call.keyspace.argumentCount(trim))
+        call.keyspace.logged(key.bytes)
+        call.keyspace.logTrimming(trim, of: value)
+    }
     return .changed(.xtrim, count: removed)
 }
 
@@ -205,4 +210,29 @@ private func xsetid(_ call: inout Call) throws(CommandError) -> Effect {
 
     call.reply.ok()
     return .changed(.xsetid)
+}
+
+extension ReferencePolicy {
+    /// The option that chooses it; nil for the one that needs none, which Redis before 8.2 does not know.
+    fileprivate var word: StaticString? {
+        switch self {
+        case .keep: nil
+        case .remove: "DELREF"
+        case .acknowledged: "ACKED"
+        }
+    }
+}
+
+extension KeyAccess {
+    /// How many arguments `logTrimming` adds.
+    func argumentCount(_ trim: StreamTrim) -> Int { trim.policy.word == nil ? 3 : 4 }
+
+    /// Adds what a trimming has come to: as many entries as are left, whatever blocks there are when the
+    /// log is read.
+    func logTrimming(_ trim: StreamTrim, of stream: StreamValue) {
+        logged("MAXLEN")
+        logged("=")
+        logged(Int64(stream.read { $0.count }))
+        if let word = trim.policy.word { logged(word) }
+    }
 }

@@ -48,6 +48,7 @@ private func deleteConditionally(_ call: inout Call) throws(CommandError) -> Eff
         return .none
     }
     _ = call.keyspace.remove(key)
+    call.keyspace.log("DEL", key)
     call.reply.integer(1)
     return .changed(.del)
 }
@@ -60,6 +61,7 @@ private func deleteIfEqual(_ call: inout Call) throws(CommandError) -> Effect {
         return .none
     }
     _ = call.keyspace.remove(key)
+    call.keyspace.log("DEL", key)
     call.reply.integer(1)
     return .changed(.del)
 }
@@ -96,11 +98,12 @@ private func setManyWithExpiry(_ call: inout Call) throws(CommandError) -> Effec
     for _ in 0..<count {
         let key = try call.arguments.key()
         let value = try call.arguments.next()
-        if case .at(let deadline) = options.expiry, deadline <= call.keyspace.nowMilliseconds {
+        if case .at(let deadline) = options.expiry, deadline <= call.keyspace.passedMilliseconds {
             call.keyspace.noteSetAndExpired(key)
             continue
         }
         try call.keyspace.replaceString(key, value, expiry: options.expiry)
+        call.keyspace.logSet(key, value, options.expiry)
         call.keyspace.record(.set, key)
         if case .at = options.expiry { call.keyspace.record(.expire, key, count: 0) }
     }
@@ -195,8 +198,9 @@ private func incrementBounded(_ call: inout Call) throws(CommandError) -> Effect
     }
     let (applied, isHuge) = new.subtractingReportingOverflow(old)
     if isHuge { throw .overflow }
-    try call.keyspace.setInteger(
-        key, new, expiry: options.expiry(at: deadline, hadExpiry: hadExpiry))
+    let expiry = options.expiry(at: deadline, hadExpiry: hadExpiry)
+    try call.keyspace.setInteger(key, new, expiry: expiry)
+    new.withDecimal { call.keyspace.logSet(key, $0, expiry) }
     call.reply.array(2)
     call.reply.integer(new)
     call.reply.integer(applied)
@@ -245,8 +249,9 @@ private func incrementFloat(
     }
     var text = ByteBuffer()
     text.append(longDouble: new)
-    try call.keyspace.setString(
-        key, text.view, expiry: options.expiry(at: deadline, hadExpiry: hadExpiry), asText: true)
+    let expiry = options.expiry(at: deadline, hadExpiry: hadExpiry)
+    try call.keyspace.setString(key, text.view, expiry: expiry, asText: true)
+    call.keyspace.logSet(key, text.view, expiry)
     replyFloats(&call, new, applied)
     return .changed(.incrbyfloat)
 }

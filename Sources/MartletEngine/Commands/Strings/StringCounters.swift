@@ -78,6 +78,7 @@ private func addFloat(_ call: inout Call) throws(CommandError) -> Effect {
     var text = ByteBuffer()
     text.append(longDouble: sum)
     try call.keyspace.setString(key, text.view, expiry: .keep, asText: true)
+    call.keyspace.logSet(key, text.view, .keep)
     call.reply.bulk(text.view)
     return .changed(.incrbyfloat)
 }

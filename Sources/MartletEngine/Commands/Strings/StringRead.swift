@@ -105,6 +105,7 @@ private func getAndDelete(_ call: inout Call) throws(CommandError) -> Effect {
     }
     call.reply.bulk(value)
     _ = call.keyspace.remove(key)
+    call.keyspace.log("DEL", key)
     return .changed(.del)
 }
 
@@ -134,15 +135,18 @@ private func getAndExpire(_ call: inout Call) throws(CommandError) -> Effect {
     let deadline = try option?.deadline(&call)
     call.reply.bulk(value)
     if let deadline {
-        if deadline <= call.keyspace.nowMilliseconds {
+        if deadline <= call.keyspace.passedMilliseconds {
             _ = call.keyspace.remove(key)
+            call.keyspace.log("DEL", key)
             return .changed(.del)
         }
         _ = try call.keyspace.setExpiry(key, deadline)
+        call.keyspace.log("PEXPIREAT", key, deadline)
         return .changed(.expire)
     }
     guard persists && hadExpiry else { return .none }
     _ = try call.keyspace.setExpiry(key, nil)
+    call.keyspace.log("PERSIST", key)
     return .changed(.persist)
 }
 

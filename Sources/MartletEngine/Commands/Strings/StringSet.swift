@@ -224,11 +224,12 @@ private func setWithOptions(
 private func store(
     _ call: inout Call, _ key: Key, _ value: ByteView, _ expiry: ExpiryChange
 ) throws(CommandError) -> Effect {
-    if case .at(let deadline) = expiry, deadline <= call.keyspace.nowMilliseconds {
+    if case .at(let deadline) = expiry, deadline <= call.keyspace.passedMilliseconds {
         call.keyspace.noteSetAndExpired(key)
         return .recorded
     }
     try call.keyspace.replaceString(key, value, expiry: expiry)
+    call.keyspace.logSet(key, value, expiry)
     guard case .at = expiry else { return .changed(.set) }
     call.keyspace.record(.set, key)
     call.keyspace.record(.expire, key, count: 0)
@@ -239,7 +240,12 @@ extension KeyAccess {
     /// Removes a key that was set with a deadline in the past, and records its short life.
     func noteSetAndExpired(_ key: Key) {
         let old = kindReplaced(key)
-        if !remove(key) { births.note(key) }
+        if remove(key) {
+            log("DEL", key)
+        } else {
+            births.note(key)
+            logNothing()
+        }
         noteReplacement(of: old, by: .string, key)
         record(.set, key)
         record(.expire, key, count: 0)
@@ -285,5 +291,6 @@ private func getSet(_ call: inout Call) throws(CommandError) -> Effect {
         call.reply.buffer.truncate(to: before)
         throw error
     }
+    call.keyspace.logSet(key, value, .clear)
     return .changed(.set)
 }

@@ -46,6 +46,7 @@ public final class EmbeddedServer {
         do {
             try server.start(choosesPort: true)
             isRunning = true
+            try server.load()
         } catch {
             throw EmbeddedServerError(description: "\(error)")
         }

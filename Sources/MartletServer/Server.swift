@@ -3,6 +3,7 @@
 import Glibc
 import MartletBase
 import MartletEngine
+import MartletPersistence
 import MartletTransport
 
 /// A server in this process. Embedders create one, start it and stop it.
@@ -31,6 +32,8 @@ public final class Server {
                 loops: settings.loops, shardCount: shards, databases: settings.databases,
                 commandCount: commands.all.count, clock: .system, hashKey: .random()),
             commands)
+        // Made here, before several threads ask for it.
+        _ = context.durability
         let context = context
         handlers = (0..<settings.loops).map { LoopHandler(context: context, loop: $0) }
         var loops: [EventLoop] = []
@@ -118,23 +121,35 @@ public final class Server {
         context.listeners = listeners
         context.measureStartup()
         context.port = Int(listeners.first { !$0.isUnixSocket }?.port ?? 0)
+        context.state.set(.loading, context.durability.loadsAtStart)
         group.listen(on: listeners)
         try group.start()
     }
 
+    /// Loads what is on the disk; until it returns, clients are told that the server is loading.
+    ///
+    /// - Throws: what is wrong with which file: the server is not to go on then.
+    package func load() throws(StorageError) { try context.durability.load() }
+
     /// Waits until somebody asks for the end, then stops accepting, serves what was sent, flushes
     /// replies and stops the loops.
-    package func runToEnd() {
+    ///
+    /// - Returns: whether everything that was acknowledged is where it was to be.
+    package func runToEnd() -> Bool {
         context.shutdown.wait()
-        stop()
+        return stop()
     }
 
-    /// Ends in order: no new connections, what was read is served, replies leave.
-    package func stop() {
+    /// Ends in order: no new connections, what was read is served, replies leave, the log is closed.
+    ///
+    /// - Returns: as `runToEnd`.
+    @discardableResult
+    package func stop() -> Bool {
         group.closeListeners()
         let grace = context.configuration.settings.shutdownTimeoutSeconds
         // Drained loops end by themselves; to stop them would cut the grace.
         group.drain(graceMilliseconds: context.shutdown.isNow ? 0 : UInt64(max(0, grace)) * 1000)
         group.join()
+        return context.durability.end()
     }
 }

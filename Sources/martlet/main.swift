@@ -27,11 +27,7 @@ enum Program {
                     let settings = context.configuration.settings
                     let options =
                         number == SIGINT ? settings.shutdownOnInterrupt : settings.shutdownOnTerm
-                    if options.save {
-                        launch.log.write(
-                            .warning, "This version has no snapshots: nothing is saved")
-                    }
-                    context.shutdown.ask(now: options.now)
+                    context.shutdown.ask(now: options.now, saves: options.saves)
                 case .exit(let status): exit(status)
                 case .reopenLog:
                     do {
@@ -43,10 +39,20 @@ enum Program {
             }.start()
             launch.log.write(.notice, Banner.initialized)
             try server.start()
+            do {
+                try server.load()
+            } catch {
+                launch.log.write(.warning, "\(error)")
+                launch.log.write(
+                    .warning,
+                    "The data could not be loaded. Nothing was written over. Make a copy of the files, "
+                        + "then try 'martlet check FILE --fix'")
+                return 1
+            }
             launch.announceReady()
-            server.runToEnd()
+            let isWhole = server.runToEnd()
             launch.finish()
-            return 0
+            return isWhole ? 0 : 1
         } catch {
             launch.log.write(.warning, "Failed listening on port: \(error)")
             return 1

@@ -155,6 +155,11 @@ class Server:
         self.kill()
         self.start()
 
+    def stop_keeping_files(self) -> None:
+        """Ends it with SIGTERM, and leaves its directory for whoever opens it next."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(STOP_SECONDS_MAX) == 0, self.log()[-2000:]
+
     def stop(self) -> None:
         """Ends it with SIGTERM, or SIGKILL after a while, and removes its directory."""
         atexit.unregister(self.stop)

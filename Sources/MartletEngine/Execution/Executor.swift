@@ -115,7 +115,10 @@ package struct Executor: ~Copyable {
 
     /// The requests of a loop; or, if `replaysLog`, those of a log that is loaded: no state of the server
     /// holds them up, and nothing is past its deadline before the log says so.
-    package init(state: EngineState, commands: CommandTable, loop: Int, replaysLog: Bool = false) {
+    package init(
+        state: EngineState, commands: CommandTable, loop: Int,
+        statistics: LoopStatistics? = nil, replaysLog: Bool = false
+    ) {
         unsafe batch = .allocate(capacity: Self.batchSize)
         unsafe batch.initialize(repeating: BatchItem(), count: Self.batchSize)
         unsafe rows = commands.rows
@@ -125,8 +128,8 @@ package struct Executor: ~Copyable {
         unsafe counters = .allocate(capacity: 1)
         unsafe counters.initialize(to: KeyCounters())
         unsafe scratch = .allocate(byteCount: 128, alignment: 64)
-        statistics = state.statistics[loop]
-        counts = state.statistics[loop].counts
+        self.statistics = statistics ?? state.statistics[loop]
+        counts = self.statistics.counts
         lookup = commands.lookup
         clock = state.clock
         unsafe noConditions = .allocate(byteCount: 64, alignment: 64)
@@ -222,7 +225,9 @@ package struct Executor: ~Copyable {
         hasServed = true
         call.logPosition = 0
         repliesBegin = before
-        writeReplies.removeAll(keepingCapacity: writeReplies.count < 1024)
+        if !writeReplies.isEmpty {
+            writeReplies.removeAll(keepingCapacity: writeReplies.count < 1024)
+        }
         var served = unsafe serveRequests(session, input)
         served.logPosition = call.logPosition
         unsafe session.pointee.noteActivity(

@@ -141,9 +141,12 @@ package final class LogQueue: @unchecked Sendable {
     ///   - buffer: gets the bytes; what it held is gone, its memory is used for those to come.
     ///   - waitMilliseconds: how long to wait, at most, until there are as many as wanted.
     ///   - bytesWanted: so many bytes end the wait.
+    ///   - standsAlone: what is taken next will name its database first: after a failed write it may be
+    ///     the beginning of another file.
     /// - Returns: where the log stands with these bytes.
     package func take(
-        into buffer: inout ByteBuffer, waitMilliseconds: Int64, bytesWanted: Int = 1
+        into buffer: inout ByteBuffer, waitMilliseconds: Int64, bytesWanted: Int = 1,
+        standsAlone: Bool = false
     ) -> Taken {
         let lock = appender.lock
         let core = unsafe appender.core
@@ -176,6 +179,7 @@ package final class LogQueue: @unchecked Sendable {
             unsafe swap(&buffer, &core.pointee.pending)
             unsafe core.pointee.begin = end
         }
+        if standsAlone && !buffer.isEmpty { unsafe core.pointee.database = -1 }
         return Taken(end: unsafe core.pointee.begin, beginsIncrement: beginsIncrement)
     }
 

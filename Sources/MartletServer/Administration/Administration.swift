@@ -16,6 +16,7 @@ enum Administration {
             .memory(context),
             .modules(context),
             .role(context),
+            .saving(context),
             .shutdown(context),
             .slowLog(context),
             .time(context),

@@ -71,6 +71,7 @@ package final class Cron: Sendable {
             totals.bytesOut += loop.counters.bytesOut.load(ordering: .relaxed)
         }
         context.trimTracking()
+        context.durability.beginWhatIsDue(nowSeconds: now / 1000)
         let usedBytes = context.usedBytes(context.keyspaceReport(isHeld: false))
         context.refuseGrowth(usedBytes: usedBytes)
         state.withLock { state in

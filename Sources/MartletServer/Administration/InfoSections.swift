@@ -4,6 +4,7 @@
 import Glibc
 import MartletBase
 import MartletEngine
+import MartletPersistence
 
 /// What the sections show, gathered once per call.
 struct InfoFacts {
@@ -157,34 +158,77 @@ extension InfoText {
         let state = facts.context.state
         add("loading", state.conditions.contains(.loading))
         add("async_loading", 0)
+        let now = state.clock.wallSeconds()
+        let (job, began, snapshot, status) = facts.context.durability.state.withLock {
+            ($0.job, $0.jobBeganSeconds, $0.snapshot, $0.status)
+        }
+        let (isRewriteScheduled, writer) = facts.context.durability.state.withLock {
+            ($0.isRewriteScheduled, $0.writer)
+        }
+        // Copies made for a snapshot under way, where a fork would have copied pages.
         add("current_cow_peak", 0)
-        add("current_cow_size", 0)
+        add("current_cow_size", snapshot?.heldBytes ?? 0)
         add("current_cow_size_age", 0)
-        add("current_fork_perc", 0.0, decimals: 2)
-        add("current_save_keys_processed", 0)
-        add("current_save_keys_total", 0)
-        add("rdb_changes_since_last_save", facts.context.count(.changes))
-        add("rdb_bgsave_in_progress", 0)
-        add("rdb_last_save_time", state.startedMilliseconds / 1000)
-        add("rdb_last_bgsave_status", "ok")
-        add("rdb_last_bgsave_time_sec", -1)
-        add("rdb_current_bgsave_time_sec", -1)
-        add("rdb_saves", 0)
+        let saved = snapshot?.savedCount ?? 0
+        let total = snapshot?.keyCount ?? 0
+        add("current_fork_perc", total > 0 ? 100 * Double(saved) / Double(total) : 0, decimals: 2)
+        add("current_save_keys_processed", saved)
+        add("current_save_keys_total", total)
+        let changes = facts.context.count(.changes)
+        add("rdb_changes_since_last_save", changes &- min(changes, status.changesSaved))
+        add("rdb_bgsave_in_progress", job == .save)
+        add("rdb_last_save_time", status.lastSaveUnixSeconds)
+        add("rdb_last_bgsave_status", status.lastSaveSucceeded ? "ok" : "err")
+        add("rdb_last_bgsave_time_sec", status.lastSaveSeconds)
+        add("rdb_current_bgsave_time_sec", job == .save ? now - began : -1)
+        add("rdb_saves", status.saveCount)
         add("rdb_last_cow_size", 0)
-        add("rdb_last_load_keys_expired", 0)
-        add("rdb_last_load_keys_loaded", 0)
-        add("aof_enabled", 0)
-        add("aof_rewrite_in_progress", 0)
-        add("aof_rewrite_scheduled", 0)
-        add("aof_last_rewrite_time_sec", -1)
-        add("aof_current_rewrite_time_sec", -1)
-        add("aof_last_bgrewrite_status", "ok")
-        add("aof_rewrites", 0)
-        add("aof_rewrites_consecutive_failures", 0)
-        add("aof_last_write_status", "ok")
+        add("rdb_last_load_keys_expired", status.keysExpired)
+        add("rdb_last_load_keys_loaded", status.keysLoaded)
+        add("aof_enabled", writer != nil)
+        add("aof_rewrite_in_progress", job == .rewrite)
+        add("aof_rewrite_scheduled", isRewriteScheduled)
+        add("aof_last_rewrite_time_sec", status.lastRewriteSeconds)
+        add("aof_current_rewrite_time_sec", job == .rewrite ? now - began : -1)
+        add("aof_last_bgrewrite_status", status.lastRewriteSucceeded ? "ok" : "err")
+        add("aof_rewrites", status.rewriteCount)
+        add("aof_rewrites_consecutive_failures", status.failedRewrites)
+        let log = writer?.currentStatus
+        add("aof_last_write_status", log?.failure == nil ? "ok" : "err")
         add("aof_last_cow_size", 0)
         add("module_fork_in_progress", 0)
         add("module_fork_last_cow_size", 0)
+        if let log {
+            addLog(log, state)
+        }
+        if state.conditions.contains(.loading) {
+            let elapsed = now - status.loadingBeganSeconds
+            let (loaded, all) = (status.loadingLoadedBytes, max(1, status.loadingTotalBytes))
+            add("loading_start_time", status.loadingBeganSeconds)
+            add("loading_total_bytes", status.loadingTotalBytes)
+            add("loading_rdb_used_mem", 0)
+            add("loading_loaded_bytes", loaded)
+            add("loading_loaded_perc", 100 * Double(loaded) / Double(all), decimals: 2)
+            let left = Int64(max(0, all - loaded))
+            add("loading_eta_seconds", loaded > 0 ? elapsed * left / Int64(loaded) : 1)
+        }
+    }
+
+    /// What is known of a log that is written.
+    private mutating func addLog(_ log: LogWriter.Status, _ state: EngineState) {
+        let pending = state.log.pendingBytes
+        let now = state.clock.monotonicMilliseconds()
+        add("aof_current_size", log.size)
+        add("aof_base_size", log.baseSize)
+        add("aof_pending_rewrite", 0)
+        add("aof_buffer_length", pending)
+        add("aof_pending_bio_fsync", log.unsyncedBytes > 0)
+        add("aof_delayed_fsync", log.lateSyncCount)
+        add("aof_unsynced_bytes", log.unsyncedBytes + pending)
+        add("aof_unsynced_age_ms", log.unsyncedSinceMilliseconds.map { max(0, now - $0) } ?? 0)
+        add("aof_last_sync_us", log.lastSyncMicroseconds)
+        add("aof_syncs", log.syncCount)
+        add("aof_last_error", log.failure.map { "\($0)" } ?? "")
     }
 
     private mutating func addStatistics(_ facts: InfoFacts) {

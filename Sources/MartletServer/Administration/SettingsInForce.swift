@@ -78,6 +78,10 @@ extension ServerContext {
             }
             context.clientsMax.store(after.clientsMax, ordering: .relaxed)
         }
+        configuration.onChange(of: "appendonly", "appendfsync") {
+            (before, after) throws(ValueError) in
+            try context.durability.settingsChanged(before.durability, after.durability)
+        }
         configuration.onChange(of: "dir") { (_, after) throws(ValueError) in
             do throws(SystemError) {
                 try SystemFile.enter(after.directory)

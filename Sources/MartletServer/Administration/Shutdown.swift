@@ -55,11 +55,8 @@ private func shutDown(
         // asked for happens at once.
         throw .invalid("No shutdown in progress.")
     }
-    if saves {
-        throw .invalid("SHUTDOWN SAVE is not available in this version: it has no snapshots")
-    }
     context.log.write(.warning, "User requested shutdown...")
-    context.shutdown.ask(now: isNow)
+    context.shutdown.ask(now: isNow, saves: saves ? true : savesNot ? false : nil)
     // No reply: the client sees the connection close, as with Redis.
     call.followUp = .closeAfterReply
     return .none

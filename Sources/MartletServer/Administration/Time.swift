@@ -1,4 +1,4 @@
-//  TIME and LASTSAVE: what the server's clock says.
+//  TIME: what the server's clock says.
 
 import MartletBase
 import MartletEngine
@@ -16,17 +16,7 @@ extension CommandGroup {
                 call.reply.bulk(decimal: microseconds / 1_000_000)
                 call.reply.bulk(decimal: microseconds % 1_000_000)
                 return .none
-            },
-            // Redis, too, answers when it started as long as it has saved nothing.
-            Command(
-                "LASTSAVE", since: "1.0.0", group: .server,
-                summary: "Returns the Unix timestamp of the last successful save to disk.",
-                arity: .exactly(1), traits: [.fast, .loading, .stale],
-                acl: [.admin, .dangerous], tips: ["nondeterministic_output"]
-            ) { (call) throws(CommandError) in
-                call.reply.integer(context.state.startedMilliseconds / 1000)
-                return .none
-            },
+            }
         ]
     }
 }

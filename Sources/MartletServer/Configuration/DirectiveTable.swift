@@ -293,69 +293,72 @@ private let encodings: [Directive] = [
         standing: .awaiting("vector sets")),
 ]
 
-private let log = Directive.Standing.awaiting("the append-only log")
-private let snapshots = Directive.Standing.awaiting("snapshots")
+private let wholeSync = Directive.Standing.withoutEffect(
+    "a new file is synced as a whole before it takes its place")
+private let slowdown = Directive.Standing.awaiting("slowing snapshots and loading down")
 
 private let persistence: [Directive] = [
     // Redis saves by default. Without a configuration Martlet writes nothing to disk.
-    .init("save", kind: .savePoints, initial: .savePoints([]), standing: snapshots),
+    .init("save", kind: .savePoints, initial: .savePoints([])),
+    .init("dbfilename", kind: .fileName, initial: .text("dump.rdb"), traits: .protected),
+    .init("rdbcompression", kind: .boolean, initial: .boolean(true)),
+    .init("rdbchecksum", kind: .boolean, initial: .boolean(true), traits: .immutable),
     .init(
-        "dbfilename", kind: .fileName, initial: .text("dump.rdb"), traits: .protected,
-        standing: snapshots),
-    .init("rdbcompression", kind: .boolean, initial: .boolean(true), standing: snapshots),
+        "rdb-save-incremental-fsync", kind: .boolean, initial: .boolean(true), standing: wholeSync),
     .init(
-        "rdbchecksum", kind: .boolean, initial: .boolean(true), traits: .immutable,
-        standing: snapshots),
-    .init(
-        "rdb-save-incremental-fsync", kind: .boolean, initial: .boolean(true), standing: snapshots),
-    .init("rdb-del-sync-files", kind: .boolean, initial: .boolean(false), standing: snapshots),
+        "rdb-del-sync-files", kind: .boolean, initial: .boolean(false),
+        standing: .awaiting("replication")),
     .init(
         "rdb-version-check", kind: .choice(["strict", "relaxed"]), initial: .word("strict"),
-        standing: snapshots),
+        standing: .awaiting("reading snapshots of unknown versions")),
     .init(
         "rdb-key-save-delay", kind: .integer(Int(Int32.min)...intMax), initial: .integer(0),
-        traits: .hidden, standing: snapshots),
+        traits: .hidden, standing: slowdown),
     .init(
         "key-load-delay", kind: .integer(Int(Int32.min)...intMax), initial: .integer(0),
-        traits: .hidden, standing: snapshots),
+        traits: .hidden, standing: slowdown),
     .init(
         "loading-process-events-interval-bytes", kind: .memory(1024...intMax),
-        initial: .integer(2_097_152), traits: .hidden, standing: snapshots),
-    .init(
-        "stop-writes-on-bgsave-error", kind: .boolean, initial: .boolean(true), standing: snapshots),
+        initial: .integer(2_097_152), traits: .hidden,
+        standing: .withoutEffect("clients are answered by other threads than the loading one")),
+    .init("stop-writes-on-bgsave-error", kind: .boolean, initial: .boolean(true)),
     .init(
         "sanitize-dump-payload", kind: .choice(["no", "yes", "clients"]), initial: .word("yes"),
         standing: .withoutEffect("payloads are always checked in full")),
     .init(
         "bgsave-cpulist", alias: "bgsave_cpulist", kind: .text, initial: .text(""),
-        traits: .immutable, standing: snapshots),
-    // Who asks for a log counts on it: to start without one would lose acknowledged writes.
+        traits: .immutable, standing: .awaiting("binding threads to processors")),
+    .init("appendonly", kind: .boolean, initial: .boolean(false)),
     .init(
-        "appendonly", kind: .boolean, initial: .boolean(false),
-        standing: .refused("the append-only log")),
+        "appendfilename", kind: .fileName, initial: .text("appendonly.aof"), traits: .immutable),
     .init(
-        "appendfilename", kind: .fileName, initial: .text("appendonly.aof"), traits: .immutable,
-        standing: log),
+        "appenddirname", kind: .fileName, initial: .text("appendonlydir"), traits: .immutable),
     .init(
-        "appenddirname", kind: .fileName, initial: .text("appendonlydir"), traits: .immutable,
-        standing: log),
+        "appendfsync", kind: .choice(["everysec", "always", "no"]), initial: .word("everysec")),
+    // Ours alone: the lines that let every damage be found. Redis and Valkey pass over them.
+    .init("aof-checksum", kind: .boolean, initial: .boolean(true), traits: .immutable),
     .init(
-        "appendfsync", kind: .choice(["everysec", "always", "no"]), initial: .word("everysec"),
-        standing: log),
-    .init("no-appendfsync-on-rewrite", kind: .boolean, initial: .boolean(false), standing: log),
-    .init("auto-aof-rewrite-percentage", kind: count, initial: .integer(100), standing: log),
-    .init("auto-aof-rewrite-min-size", kind: bytes, initial: .integer(64 << 20), standing: log),
-    .init("aof-load-truncated", kind: .boolean, initial: .boolean(true), standing: log),
-    .init("aof-load-corrupt-tail-max-size", kind: bytes, initial: .integer(0), standing: log),
-    .init("aof-use-rdb-preamble", kind: .boolean, initial: .boolean(true), standing: log),
-    .init("aof-timestamp-enabled", kind: .boolean, initial: .boolean(false), standing: log),
-    .init("aof-rewrite-incremental-fsync", kind: .boolean, initial: .boolean(true), standing: log),
+        "no-appendfsync-on-rewrite", kind: .boolean, initial: .boolean(false),
+        standing: .withoutEffect("a rewrite holds no sync of the log up that clients wait for")),
+    .init("auto-aof-rewrite-percentage", kind: count, initial: .integer(100)),
+    .init("auto-aof-rewrite-min-size", kind: bytes, initial: .integer(64 << 20)),
+    .init("aof-load-truncated", kind: .boolean, initial: .boolean(true)),
+    .init(
+        "aof-load-corrupt-tail-max-size", kind: bytes, initial: .integer(0),
+        standing: .withoutEffect("a bad tail of any size is cut, and kept beside the log")),
+    .init(
+        "aof-use-rdb-preamble", kind: .boolean, initial: .boolean(true),
+        standing: .awaiting("bases in the form of commands")),
+    .init("aof-timestamp-enabled", kind: .boolean, initial: .boolean(false), traits: .immutable),
+    .init(
+        "aof-rewrite-incremental-fsync", kind: .boolean, initial: .boolean(true),
+        standing: wholeSync),
     .init(
         "aof-disable-auto-gc", kind: .boolean, initial: .boolean(false), traits: .hidden,
-        standing: log),
+        standing: .awaiting("keeping files of the log that were replaced")),
     .init(
         "aof-rewrite-cpulist", alias: "aof_rewrite_cpulist", kind: .text, initial: .text(""),
-        traits: .immutable, standing: log),
+        traits: .immutable, standing: .awaiting("binding threads to processors")),
 ]
 
 private let replicas = Directive.Standing.awaiting("replication")

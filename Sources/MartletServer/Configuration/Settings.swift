@@ -1,6 +1,7 @@
 //  The values in force as a snapshot with types: what the rest of the server reads.
 
 import MartletEngine
+import MartletPersistence
 
 /// An immutable copy of the values of the directives that steer something today.
 package struct Settings: Sendable, Equatable {
@@ -18,6 +19,9 @@ package struct Settings: Sendable, Equatable {
         package let noSave: Bool
         package let now: Bool
         package let force: Bool
+
+        /// What is said of a snapshot; nil for nothing.
+        package var saves: Bool? { save ? true : noSave ? false : nil }
     }
 
     /// A count of bytes, or a part of the memory limit in percent.
@@ -97,6 +101,9 @@ package struct Settings: Sendable, Equatable {
     package let latencyMonitorMilliseconds: Int
     package let latencyTracking: Bool
     package let latencyPercentiles: [Double]
+
+    // Files.
+    package let durability: DurabilitySettings
 
     // Security.
     package let password: [UInt8]
@@ -190,6 +197,19 @@ package struct Settings: Sendable, Equatable {
         latencyTracking = values.boolean("latency-tracking")
         latencyPercentiles = values.percentiles("latency-tracking-info-percentiles")
 
+        durability = DurabilitySettings(
+            keepsLog: values.boolean("appendonly"), policy: values.syncPolicy("appendfsync"),
+            logDirectory: values.text("appenddirname"), logFile: values.text("appendfilename"),
+            logHasChecksums: values.boolean("aof-checksum"),
+            logHasTimestamps: values.boolean("aof-timestamp-enabled"),
+            acceptsTornTail: values.boolean("aof-load-truncated"),
+            rewriteGrowthPercent: values.integer("auto-aof-rewrite-percentage"),
+            rewriteBytesMin: values.integer("auto-aof-rewrite-min-size"),
+            snapshotFile: values.text("dbfilename"), savePoints: values.savePoints("save"),
+            compresses: values.boolean("rdbcompression"),
+            hasChecksum: values.boolean("rdbchecksum"),
+            stopsWritesOnFailedSave: values.boolean("stop-writes-on-bgsave-error"))
+
         password = values.bytes("requirepass")
         protectedConfigs =
             ProtectedAction(rawValue: values.word("enable-protected-configs")) ?? .no
@@ -267,6 +287,19 @@ private struct Values {
             preconditionFailure("\(name) holds no limits")
         }
         return limits
+    }
+
+    func syncPolicy(_ name: String) -> LogWriter.Policy {
+        switch word(name) {
+        case "always": .always
+        case "no": .never
+        default: .everySecond
+        }
+    }
+
+    func savePoints(_ name: String) -> [SavePoint] {
+        guard case .savePoints(let points) = value(name) else { return [] }
+        return points
     }
 
     func shutdownOptions(_ name: String) -> Settings.ShutdownOptions {

@@ -137,7 +137,11 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         let client = unsafe context.assumingMemoryBound(to: Client.self)
         let session = unsafe client.pointee.session
         let wasUnauthenticated = unsafe session.pointee.gate.contains(.unauthenticated)
+        let begin = output.count
         let served = unsafe work.pointee.executor.serve(session, input, output: &output)
+        if served.logPosition > self.context.state.log.durable.load(ordering: .relaxed) {
+            unsafe withhold(client, served.logPosition, replyBytes: output.count - begin)
+        }
         if wasUnauthenticated, unsafe !session.pointee.gate.contains(.unauthenticated) {
             unsafe applyLimits(
                 client.pointee.connection, self.context.configuration.settings)
@@ -163,6 +167,29 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         case .close:
             return Outcome(consumed: served.consumed, next: .closeNow)
         }
+    }
+
+    /// Keeps replies back until what they tell of is durable. What stands between the replies to writes
+    /// waits for all that the request has read and written.
+    @inline(never)
+    private func withhold(
+        _ client: UnsafeMutablePointer<Client>, _ position: UInt64, replyBytes: Int
+    ) {
+        let connection = unsafe client.pointee.connection
+        var offset = 0
+        for write in unsafe work.pointee.executor.writeReplies {
+            connection.withhold(
+                bytes: write.range.lowerBound - offset, until: position, isRevocable: false)
+            connection.withhold(
+                bytes: write.range.count, until: write.logPosition, isRevocable: true)
+            offset = write.range.upperBound
+        }
+        connection.withhold(bytes: replyBytes - offset, until: position, isRevocable: false)
+    }
+
+    /// What bytes that tell of changes wait for: everything logged so far, under `appendfsync always`.
+    private var positionToAwait: UInt64 {
+        context.durability.isSynchronous.load(ordering: .relaxed) ? context.state.log.end : 0
     }
 
     private func park(_ client: UnsafeMutablePointer<Client>) {
@@ -273,9 +300,10 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
 
     /// Sends this loop's subscribers what was published since the last time.
     private func deliverMessages() {
+        let position = positionToAwait
         unsafe work.pointee.fanOut.deliver(context.state.pubSub, loop: loop) { session, bytes in
             let client = unsafe session.pointee.outlet?.assumingMemoryBound(to: Client.self)
-            unsafe client?.pointee.connection.send(bytes)
+            unsafe client?.pointee.connection.send(bytes, until: position)
         }
     }
 
@@ -309,7 +337,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     /// Sends bytes that were not asked for to a client of this loop that is not being served.
     func send(_ bytes: ByteView, to record: ClientRecord) {
         let client = unsafe record.session?.pointee.outlet?.assumingMemoryBound(to: Client.self)
-        unsafe client?.pointee.connection.append(bytes)
+        unsafe client?.pointee.connection.append(bytes, until: positionToAwait)
     }
 
     /// Tells this loop's clients of keys that were changed. No request is being served.
@@ -338,7 +366,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         }
         connection.setMayIdle(unsafe client.pointee.session.pointee.record.subscriptionCount > 0)
         // At once: a KILL that came too late to end the wait must not drop what it brought.
-        if !reply.isEmpty { connection.send(reply.view) }
+        if !reply.isEmpty { connection.send(reply.view, until: positionToAwait) }
         if unsafe client.pointee.closesAfterWait {
             connection.close(afterFlush: true)
         } else {

@@ -30,6 +30,8 @@ package final class ServerContext: @unchecked Sendable {
     package let cron = Cron()
     package let statisticsBase = StatisticsBase()
     package let replicationID = ReplicationID()
+    /// The log and the snapshots.
+    package private(set) lazy var durability = Durability(self)
     /// What the process had allocated before its first client, in bytes.
     package internal(set) var startupBytes = 0
     /// Where connections come in; set when the server starts.

@@ -9,6 +9,8 @@ package final class ShutdownRequest: Sendable {
     private let descriptors: (read: Int32, write: Int32)
     private let isAsked = Atomic<Bool>(false)
     private let withoutGrace = Atomic<Bool>(false)
+    /// 0: as configured, 1: a snapshot is to be saved, 2: none.
+    private let saving = Atomic<UInt8>(0)
 
     package init() {
         var pair: [Int32] = [-1, -1]
@@ -27,9 +29,20 @@ package final class ShutdownRequest: Sendable {
     /// Whether clients are to be cut off rather than served to the end of what they sent.
     package var isNow: Bool { withoutGrace.load(ordering: .acquiring) }
 
+    /// Whether a snapshot is to be saved at the end; nil for what the configuration says.
+    package var saves: Bool? {
+        let wish = saving.load(ordering: .acquiring)
+        return wish == 0 ? nil : wish == 1
+    }
+
     /// Asks the process to end.
-    package func ask(now: Bool = false) {
+    ///
+    /// - Parameters:
+    ///   - now: clients are cut off rather than served to the end of what they sent.
+    ///   - saves: whether a snapshot is saved; nil for what the configuration says.
+    package func ask(now: Bool = false, saves: Bool? = nil) {
         if now { withoutGrace.store(true, ordering: .releasing) }
+        if let saves { saving.store(saves ? 1 : 2, ordering: .releasing) }
         if isAsked.exchange(true, ordering: .acquiringAndReleasing) { return }
         var byte: UInt8 = 1
         _ = unsafe write(descriptors.write, &byte, 1)

@@ -1,0 +1,210 @@
+//  What keeps the data on disk: the log while it is written, snapshots when they are asked for or due,
+//  and what INFO tells of both.
+//
+//  Everything that waits for the disk runs on a thread of its own, one piece of work at a time; the loops
+//  only store words and are posted to.
+
+import Glibc
+import MartletBase
+import MartletEngine
+import MartletPersistence
+import Synchronization
+
+/// The server's files.
+package final class Durability: @unchecked Sendable {
+    // Unchecked: `writer` is set and cleared under `state`; the context is wired before anybody asks.
+
+    /// What is under way beside the log.
+    enum Job: Equatable {
+        case save
+        case rewrite
+    }
+
+    struct State {
+        var writer: LogWriter?
+        /// The storage of `dir`, as it was when first needed.
+        var job: Job?
+        var snapshot: Snapshot?
+        var jobBeganSeconds: Int64 = 0
+        var isSaveScheduled = false
+        var isRewriteScheduled = false
+        var status = DurabilityStatus()
+    }
+
+    unowned let context: ServerContext
+    let state = Locked(State())
+    /// Whoever changes the log's state, or replaces a file, does so alone.
+    let filesLock = Locked(())
+    /// Replies wait for the log: `appendfsync always`.
+    package let isSynchronous = Atomic<Bool>(false)
+
+    init(_ context: ServerContext) {
+        self.context = context
+        // Redis, too, says when it started as long as it has saved nothing.
+        let started = context.state.startedMilliseconds / 1000
+        state.withLock { $0.status.lastSaveUnixSeconds = started }
+    }
+
+    var settings: DurabilitySettings { context.configuration.settings.durability }
+
+    /// The directory of all files: the process stands in it.
+    func openStorage() throws(StorageError) -> any Storage { try DiskStorage(".") }
+
+    // MARK: The log
+
+    /// Makes the log ready to be written and starts its thread. Nothing is logged yet.
+    func openWriter(_ directory: AppendOnlyDirectory) throws(StorageError) {
+        let writer = LogWriter(
+            context.state.log, to: directory, policy: settings.policy, clock: context.state.clock,
+            listener: listener)
+        guard writer.start() else {
+            throw .system(call: "pthread_create", path: "the log", code: EAGAIN)
+        }
+        state.withLock { $0.writer = writer }
+    }
+
+    /// Lets changes be logged from now on.
+    func beginLogging() {
+        let isSynchronous = settings.policy == .always
+        self.isSynchronous.store(isSynchronous, ordering: .relaxed)
+        context.state.whileHoldingAllShards {
+            context.state.setLog(isSynchronous ? .synchronous : .on)
+        }
+    }
+
+    private var listener: LogWriter.Listener {
+        LogWriter.Listener(
+            durable: { [context] position in
+                for loop in context.loops {
+                    loop.post { [unowned loop] in loop.release(upTo: position) }
+                }
+            },
+            failed: { [context] error in
+                context.log.write(
+                    .warning,
+                    "The append-only log cannot be written: \(error). Writes are refused until it can"
+                )
+                let text = "MISCONF Errors writing to the AOF file: \(error.reason)"
+                context.state.refuseWrites(text)
+                let reply =
+                    "-\(text). Whether this command is kept is not known\r\n"
+                for loop in context.loops {
+                    loop.post { [unowned loop] in reply.withView { loop.revokeWithheld($0) } }
+                }
+            },
+            recovered: { [context] in
+                context.log.write(.notice, "The append-only log is written again")
+                context.state.refuseWrites(nil)
+            })
+    }
+
+    /// Ends in order, after the last command: a snapshot where one is due, and the end of the log.
+    ///
+    /// - Returns: whether everything that was acknowledged is as durable as it was promised to be.
+    func end() -> Bool {
+        if context.state.conditions.contains(.loading) { return true }
+        state.withLock { $0.snapshot }?.cancel()
+        return filesLock.withLock { _ in
+            var isWhole = true
+            if context.shutdown.saves ?? !settings.savePoints.isEmpty {
+                context.log.write(.notice, "Saving the final RDB snapshot before exiting.")
+                var failure: StorageError?
+                context.state.whileHoldingAllShards {
+                    do throws(StorageError) { try saveNow() } catch { failure = error }
+                }
+                isWhole = failure == nil
+            }
+            if let error = state.withLock({ $0.writer })?.end() {
+                context.log.write(
+                    .warning,
+                    "What was written last is not in the append-only log: \(error)")
+                isWhole = false
+            }
+            return isWhole
+        }
+    }
+
+    // MARK: Configuration
+
+    /// CONFIG SET appendonly, appendfsync.
+    func settingsChanged(_ before: DurabilitySettings, _ after: DurabilitySettings)
+        throws(ValueError)
+    {
+        if before.keepsLog != after.keepsLog {
+            if after.keepsLog { try turnOn() } else { turnOff() }
+        } else if after.keepsLog && before.policy != after.policy {
+            later("policy") { durability in
+                durability.beginLogging()
+                durability.state.withLock { $0.writer }?.setPolicy(after.policy)
+            }
+        }
+    }
+
+    private func turnOn() throws(ValueError) {
+        do throws(StorageError) {
+            let directory = AppendOnlyDirectory(try openStorage(), logOptions)
+            _ = try directory.open()
+            try directory.resumeAnew()
+            try openWriter(directory)
+        } catch {
+            throw ValueError(text: "the append-only log cannot be opened: \(error)")
+        }
+        // What is there now comes into the log as its base; the log is whole from then on.
+        later("rewrite") { _ = $0.rewrite(startsLogging: true) }
+    }
+
+    private func turnOff() {
+        later("log-off") { durability in
+            durability.context.state.whileHoldingAllShards {
+                durability.context.state.setLog(.off)
+            }
+            durability.isSynchronous.store(false, ordering: .relaxed)
+            guard let writer = durability.state.withLock({ $0.writer }) else { return }
+            if let error = writer.end() {
+                durability.context.log.write(
+                    .warning, "The append-only log was not closed: \(error)")
+            }
+            durability.context.state.refuseWrites(nil)
+            durability.state.withLock { $0.writer = nil }
+        }
+    }
+
+    var logOptions: AppendOnlyDirectory.Options {
+        var options = AppendOnlyDirectory.Options()
+        options.directory = settings.logDirectory
+        options.file = settings.logFile
+        options.hasChecksums = settings.logHasChecksums
+        options.hasTimestamps = settings.logHasTimestamps
+        options.acceptsTail = settings.acceptsTornTail
+        return options
+    }
+
+    /// Runs work that waits for the disk or for all shards, after what was given before.
+    func later(_ name: String, _ work: @escaping @Sendable (Durability) -> Void) {
+        let thread = WorkerThread(name: name) { [self] in
+            filesLock.withLock { _ in work(self) }
+        }
+        if thread == nil {
+            context.log.write(.warning, "No thread could be started for: \(name)")
+        }
+    }
+}
+
+extension EngineState {
+    /// Runs `body` while nobody changes anything.
+    func whileHoldingAllShards(_ body: () -> Void) {
+        unsafe keyspace.pointee.lockAll()
+        body()
+        unsafe keyspace.pointee.unlockAll()
+    }
+}
+
+extension StorageError {
+    /// What the system said, without the file.
+    var reason: String {
+        switch self {
+        case .system(_, _, let code): unsafe String(cString: strerror(code))
+        case .damaged(_, _, let reason): reason
+        }
+    }
+}

@@ -139,7 +139,8 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         let wasUnauthenticated = unsafe session.pointee.gate.contains(.unauthenticated)
         let begin = output.count
         let served = unsafe work.pointee.executor.serve(session, input, output: &output)
-        if served.logPosition > self.context.state.log.durable.load(ordering: .relaxed) {
+        // Zero but under `appendfsync always`: only then is the log looked at.
+        if served.logPosition != 0 {
             unsafe withhold(client, served.logPosition, replyBytes: output.count - begin)
         }
         if wasUnauthenticated, unsafe !session.pointee.gate.contains(.unauthenticated) {
@@ -175,6 +176,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     private func withhold(
         _ client: UnsafeMutablePointer<Client>, _ position: UInt64, replyBytes: Int
     ) {
+        if position <= context.state.log.durable.load(ordering: .relaxed) { return }
         let connection = unsafe client.pointee.connection
         var offset = 0
         for write in unsafe work.pointee.executor.writeReplies {

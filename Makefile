@@ -91,6 +91,8 @@ soak: build
 	@Tests/install-tools
 	.venv/bin/python Tests/Wire/consumers.py
 	.venv/bin/python Tests/Wire/fan_out.py --seconds 120
+	.venv/bin/python Tests/Wire/kill_cycles.py --cycles 200
+	.venv/bin/python Tests/Wire/kill_cycles.py --cycles 60 --fsync everysec
 	.venv/bin/python Tests/Wire/soak.py --minutes $(MINUTES)
 
 # The package's own tests, and then a share of the wire tests against the server that they built.

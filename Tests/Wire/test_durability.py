@@ -75,3 +75,27 @@ def test_a_server_that_cannot_keep_what_it_acknowledged_does_not_exit_with_succe
         time.sleep(0.05)
     server.process.terminate()
     assert server.process.wait(15) != 0
+
+
+def test_the_log_is_turned_off_and_on_while_running(new_server):
+    server = new_server("--appendonly", "yes")
+    with server.connect() as client:
+        for number in range(5):
+            client.ok("SET", f"on:{number}", "1")
+            client.ok("CONFIG", "SET", "appendonly", "no")
+            client.ok("SET", f"off:{number}", "1")
+            deadline = time.monotonic() + 10
+            while (reply := client.call("CONFIG", "SET", "appendonly", "yes")).is_error:
+                assert b"still being closed" in reply.value and time.monotonic() < deadline, reply
+        client.ok("SET", "last", "1")
+        # Turned on, it is whole once what was there is in its base.
+        while b"base.rdb" not in (server.directory / "appendonlydir/appendonly.aof.manifest").read_bytes():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        client.ok("CONFIG", "SET", "appendfsync", "always")
+        client.ok("SET", "very last", "1")
+    time.sleep(0.1)
+    server.kill()
+    server.start()
+    with server.connect() as client:
+        assert client.ok("DBSIZE") == 12

@@ -146,7 +146,8 @@ package final class LogWriter: @unchecked Sendable {
 
     /// Runs `work` on the log thread, between two groups, and waits for it.
     ///
-    /// - Precondition: the log thread runs, and this is not it.
+    /// - Throws: what the work throws; ESHUTDOWN when the log thread has ended.
+    /// - Precondition: the log thread was started, and this is not it.
     package func perform<Value: Sendable>(
         _ work: @escaping @Sendable (AppendOnlyDirectory) throws(StorageError) -> Value
     ) throws(StorageError) -> Value {
@@ -163,7 +164,9 @@ package final class LogWriter: @unchecked Sendable {
             }
         }
         while true {
-            if let result = locked({ answer.value }) { return try result.get() }
+            let (result, hasEnded) = locked { (answer.value, shared.hasEnded) }
+            if let result { return try result.get() }
+            if hasEnded { throw .system(call: "write", path: "the log", code: ESHUTDOWN) }
             // A wake that comes before the thread sleeps is lost.
             queue.wake()
             usleep(Self.pollMicroseconds)

@@ -22,7 +22,8 @@ package final class Durability: @unchecked Sendable {
 
     struct State {
         var writer: LogWriter?
-        /// The storage of `dir`, as it was when first needed.
+        /// A log that was turned off is not closed yet: its files have their owner still.
+        var isClosing = false
         var job: Job?
         var snapshot: Snapshot?
         var jobBeganSeconds: Int64 = 0
@@ -104,6 +105,8 @@ package final class Durability: @unchecked Sendable {
     func end() -> Bool {
         if context.state.conditions.contains(.loading) { return true }
         state.withLock { $0.snapshot }?.cancel()
+        // A log that was just turned off is brought to its end all the same.
+        while state.withLock({ $0.isClosing }) { usleep(1_000) }
         return filesLock.withLock { _ in
             var isWhole = true
             if context.shutdown.saves ?? !settings.savePoints.isEmpty {
@@ -134,13 +137,18 @@ package final class Durability: @unchecked Sendable {
             if after.keepsLog { try turnOn() } else { turnOff() }
         } else if after.keepsLog && before.policy != after.policy {
             later("policy") { durability in
+                // It may have been turned off meanwhile.
+                guard let writer = durability.state.withLock({ $0.writer }) else { return }
                 durability.beginLogging()
-                durability.state.withLock { $0.writer }?.setPolicy(after.policy)
+                writer.setPolicy(after.policy)
             }
         }
     }
 
     private func turnOn() throws(ValueError) {
+        if state.withLock({ $0.isClosing }) {
+            throw ValueError(text: "the append-only log is still being closed: try again")
+        }
         do throws(StorageError) {
             let directory = AppendOnlyDirectory(try openStorage(), logOptions)
             _ = try directory.open()
@@ -154,18 +162,23 @@ package final class Durability: @unchecked Sendable {
     }
 
     private func turnOff() {
+        let closed = state.withLock { state in
+            defer { state.writer = nil }
+            state.isClosing = state.writer != nil
+            return state.writer
+        }
+        guard let writer = closed else { return }
         later("log-off") { durability in
             durability.context.state.whileHoldingAllShards {
                 durability.context.state.setLog(.off)
             }
             durability.isSynchronous.store(false, ordering: .relaxed)
-            guard let writer = durability.state.withLock({ $0.writer }) else { return }
             if let error = writer.end() {
                 durability.context.log.write(
                     .warning, "The append-only log was not closed: \(error)")
             }
             durability.context.state.refuseWrites(nil)
-            durability.state.withLock { $0.writer = nil }
+            durability.state.withLock { $0.isClosing = false }
         }
     }
 

@@ -58,7 +58,9 @@ extension Executor {
             // A clock that was set back does not stop the cycle.
             if left > 0 && left <= ExpiryCycle.roundMilliseconds { return Int32(left) }
             guard state.settings.activeExpire.load(ordering: .relaxed),
-                state.conditions.isDisjoint(with: [.pausedAll, .pausedWrites, .refusingWrites])
+                // What a log that is loaded says later may take a deadline away.
+                state.conditions.isDisjoint(
+                    with: [.pausedAll, .pausedWrites, .refusingWrites, .loading])
             else { return Int32(ExpiryCycle.roundMilliseconds) }
             expiryCycle.nextRoundMilliseconds =
                 now

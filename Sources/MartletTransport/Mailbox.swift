@@ -51,6 +51,8 @@ final class Mailbox: @unchecked Sendable {
     }
 
     /// Takes all messages, in the order in which they were left.
+    // Not inlined: the check for exclusive access would move into each iteration of the loop.
+    @inline(never)
     func take() -> [@Sendable () -> Void] {
         unsafe pthread_mutex_lock(lock)
         defer { unsafe pthread_mutex_unlock(lock) }

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import random
 import selectors
+import socket
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ CHANNELS = [b"channel:%02d" % number for number in range(100)]
 PATTERNS = [b"channel:%d*" % number for number in range(10)] + [b"*:?%d" % number for number in range(10)]
 PAYLOAD = b"x" * 600
 HARD_LIMIT_BYTES = 1 << 18
+STALLED_BUFFER_BYTES = 1 << 16
 BURST = 16
 
 
@@ -35,8 +37,8 @@ def covers(pattern: bytes, channel: bytes) -> bool:
 
 
 def kernel_bytes_max() -> int:
-    """What the kernel may hold of a connection whose end does not read."""
-    return sum(int(Path(f"/proc/sys/net/ipv4/tcp_{way}mem").read_text().split()[2]) for way in ("r", "w"))
+    """What the kernel may hold of a connection whose end does not read, when that has a small buffer."""
+    return int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2]) + 4 * STALLED_BUFFER_BYTES
 
 
 class Subscriber:
@@ -189,6 +191,8 @@ def play(server: Server, seconds: float, seed: int, subscribers: int) -> tuple[l
     stalling = [subscriber for subscriber in everybody if subscriber.kind == "stalling"]
     # Those that stall listen to everything, or their limit would never be met.
     for subscriber in stalling:
+        # Left to itself the kernel would take tens of megabytes for each of them.
+        subscriber.connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BUFFER_BYTES)
         subscriber.subscribe([b"channel:*"])
     listeners = Listeners([subscriber for subscriber in everybody if subscriber.kind != "stalling"])
     listeners.start()

@@ -108,6 +108,7 @@ extension Executor {
 
     /// The same between requests, when no client asks for anything.
     package mutating func serveLeftWaiters() -> Bool {
+        if !call.hasLateWaiters { return false }
         call.actor = 0
         defer { call.actor = nil }
         return serveLateWaiters()

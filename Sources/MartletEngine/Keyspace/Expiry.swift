@@ -158,9 +158,6 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
             if unsafe heads[due] != Self.noHandle {
                 let entry = unsafe Entry(slabs.object(heads[due]))
                 if deadline(entry) <= nowMilliseconds {
-                    // The next one comes while this one is reclaimed.
-                    let next = self.next(entry)
-                    if next != Self.noHandle { unsafe martlet_prefetch(slabs.object(next)) }
                     return entry
                 }
                 // It was linked before the wall clock was set back: with the lead, it is later.
@@ -191,6 +188,18 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
             steps -= 1
         }
         return nil
+    }
+
+    /// The entry that is due after `entry`, which `nextDue` returned, if it has the same deadline; the
+    /// one behind it is fetched meanwhile.
+    @inline(__always)
+    func following(_ entry: Entry, _ slabs: borrowing Slabs) -> Entry? {
+        let next = self.next(entry)
+        if next == Self.noHandle { return nil }
+        let following = unsafe Entry(slabs.object(next))
+        let third = self.next(following)
+        if third != Self.noHandle { unsafe martlet_prefetch(slabs.object(third)) }
+        return following
     }
 
     private mutating func allocate() {

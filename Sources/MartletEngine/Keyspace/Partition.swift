@@ -477,6 +477,13 @@ struct Partition: ~Copyable {
         expiry.nextDue(slabs, nowMilliseconds: nowMilliseconds, steps: &steps)
     }
 
+    /// Fetches what reclaiming the key behind `entry` will look at, while `entry`, which `nextDue`
+    /// returned, is reclaimed: such keys are seldom in a cache.
+    func prefetchFollowing(_ entry: Entry) {
+        guard let following = expiry.following(entry, slabs) else { return }
+        table.prefetch(following.key)
+    }
+
     /// The next hash with fields past their deadline, likewise. It stays until they are removed.
     mutating func nextDueFields(nowMilliseconds: Int64, steps: inout Int) -> Entry? {
         fieldExpiry.nextDue(slabs, nowMilliseconds: nowMilliseconds, steps: &steps)

@@ -149,6 +149,12 @@ struct Table: ~Copyable {
         return unsafe base
     }
 
+    /// Fetches the home group of a key that will be looked up. The caller holds the lock.
+    @inline(__always)
+    func prefetch(_ key: ByteView) {
+        _ = unsafe Self.prefetchGroup(directory, hash: hashKey.hash(key))
+    }
+
     /// A group lies on three lines.
     @inline(__always)
     private static func fetch(_ group: UnsafeRawPointer) {

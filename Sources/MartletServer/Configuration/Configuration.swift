@@ -217,11 +217,7 @@ package final class Configuration: Sendable {
         _ number: Int, _ text: [UInt8], current: ConfigurationValue
     ) throws(ValueError) -> ConfigurationValue {
         let directive = Directive.table[number]
-        var words = [text]
-        if directive.takesSeveralWords, !text.isEmpty {
-            words = text.split(separator: 0x20).map { [UInt8]($0) }
-        }
-        let value = try directive.parse(words, current: current)
+        let value = try directive.parse([text], current: current)
         switch directive.standing {
         case .inForce, .withoutEffect: break
         case .awaiting(let feature), .refused(let feature):

@@ -103,8 +103,12 @@ extension Directive {
             // A line break in a value would become a directive of its own in CONFIG REWRITE.
             throw ValueError(text: "control characters are not allowed")
         }
-        if !takesSeveralWords && words.count != 1 {
-            throw ValueError(text: "wrong number of arguments")
+        var words = words
+        if !takesSeveralWords {
+            guard words.count == 1 else { throw ValueError(text: "wrong number of arguments") }
+        } else if words.count == 1, let list = words.first, !list.isEmpty {
+            // A list in one word: CONFIG SET has no other way, a quoted one on the command line means it.
+            words = list.split(separator: 0x20).map { [UInt8]($0) }
         }
         let first = words.first ?? []
         switch kind {

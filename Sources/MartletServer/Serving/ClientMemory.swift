@@ -24,6 +24,11 @@ package final class ClientMemory: Sendable {
     /// - Returns: whether one was closed; then another may have to go at once.
     func enforce(loop: Int, _ context: ServerContext) -> Bool {
         let bytesMax = bytesMax.load(ordering: .relaxed)
+        return bytesMax < .max && enforce(bytesMax, loop: loop, context)
+    }
+
+    @inline(never)
+    private func enforce(_ bytesMax: Int, loop: Int, _ context: ServerContext) -> Bool {
         let total = usedBytes(context)
         guard total > bytesMax else { return false }
         let own = context.loops[loop].counters.bufferBytes.load(ordering: .relaxed)

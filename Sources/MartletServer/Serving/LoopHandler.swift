@@ -26,6 +26,8 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     }
 
     private let context: ServerContext
+    /// The context's, at hand in each iteration.
+    private let state: EngineState
     private let loop: Int
     private let signals: LoopSignals
     /// In memory of its own: a property of a class would be checked for exclusive access at each use,
@@ -50,12 +52,13 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
 
     init(context: ServerContext, loop: Int) {
         self.context = context
+        state = context.state
         self.loop = loop
-        signals = context.state.pubSub.signals(ofLoop: loop)
+        signals = state.pubSub.signals(ofLoop: loop)
         unsafe work = .allocate(capacity: 1)
         unsafe work.initialize(
             to: Work(
-                executor: Executor(state: context.state, commands: context.commands, loop: loop)))
+                executor: Executor(state: state, commands: context.commands, loop: loop)))
     }
 
     deinit {
@@ -68,7 +71,6 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     func opened(
         _ connection: ConnectionReference, output: inout ByteBuffer
     ) -> UnsafeMutableRawPointer? {
-        let state = context.state
         if let refusal = refusal(of: connection) {
             output.append(refusal)
             context.rejectedConnections.add(1, ordering: .relaxed)
@@ -102,10 +104,10 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
 
     private func refusal(of connection: ConnectionReference) -> StaticString? {
         let settings = context.configuration.settings
-        if context.state.clients.count >= context.clientsMax.load(ordering: .relaxed) {
+        if state.clients.count >= context.clientsMax.load(ordering: .relaxed) {
             return "-ERR max number of clients reached\r\n"
         }
-        if settings.protectedMode && !context.state.password.isRequired && !connection.isLoopback
+        if settings.protectedMode && !state.password.isRequired && !connection.isLoopback
             && !connection.isUnixSocket
         {
             return """
@@ -155,7 +157,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
             unsafe park(client)
             return Outcome(consumed: served.consumed, next: .pause)
         case .block:
-            unsafe work.pointee.blocked.add(client, self.context.state.clock)
+            unsafe work.pointee.blocked.add(client, state.clock)
             unsafe client.pointee.connection.setMayIdle(true)
             return Outcome(consumed: served.consumed, next: .pause)
         case .yield:
@@ -176,7 +178,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     private func withhold(
         _ client: UnsafeMutablePointer<Client>, _ position: UInt64, replyBytes: Int
     ) {
-        if position <= context.state.log.durable.load(ordering: .relaxed) { return }
+        if position <= state.log.durable.load(ordering: .relaxed) { return }
         let connection = unsafe client.pointee.connection
         var offset = 0
         for write in unsafe work.pointee.executor.writeReplies {
@@ -191,7 +193,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
 
     /// What bytes that tell of changes wait for: everything logged so far, under `appendfsync always`.
     private var positionToAwait: UInt64 {
-        context.durability.isSynchronous.load(ordering: .relaxed) ? context.state.log.end : 0
+        context.durability.isSynchronous.load(ordering: .relaxed) ? state.log.end : 0
     }
 
     private func park(_ client: UnsafeMutablePointer<Client>) {
@@ -214,9 +216,9 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         unsafe work.pointee.blocked.remove(record.id)
         unsafe work.pointee.executor.forget(session)
         if unsafe session.pointee.gate.contains(.monitor) {
-            self.context.monitors.remove(connection, self.context.state)
+            self.context.monitors.remove(connection, state)
         }
-        self.context.state.clients.remove(record)
+        state.clients.remove(record)
         self.context.connections.remove(record.id)
         unsafe session.deinitialize(count: 1)
         unsafe session.deallocate()
@@ -228,7 +230,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
 
     func iterationBegan() {
         unsafe work.pointee.executor.iterationBegan()
-        unsafe work.pointee.releasesBeforeIteration = context.state.releaseCount.load(
+        unsafe work.pointee.releasesBeforeIteration = state.releaseCount.load(
             ordering: .acquiring)
         // What was published before a subscriber asked for something goes before the reply to that.
         if signals.hasMessages { deliverMessages() }
@@ -244,7 +246,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         let untilTimeout = endWaits()
         // Other loops first, so that they deliver while this one does.
         if signals.mustWake {
-            for other in context.state.pubSub.takeWakes(ofLoop: loop) {
+            for other in state.pubSub.takeWakes(ofLoop: loop) {
                 context.loops[other].post {}
             }
         }
@@ -260,8 +262,8 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     /// - Returns: in how many milliseconds that may be at the earliest, unless the loop is woken.
     private func resumeParked() -> Int32 {
         if unsafe work.pointee.parked.isEmpty { return .max }
-        let pauseLeft = context.state.endPauseIfDue()
-        let releases = context.state.releaseCount.load(ordering: .acquiring)
+        let pauseLeft = state.endPauseIfDue()
+        let releases = state.releaseCount.load(ordering: .acquiring)
         if unsafe releases == work.pointee.releasesBeforeParking {
             return pauseLeft.map { Int32(clamping: $0 / 1_000_000 + 1) } ?? .max
         }
@@ -303,7 +305,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     /// Sends this loop's subscribers what was published since the last time.
     private func deliverMessages() {
         let position = positionToAwait
-        unsafe work.pointee.fanOut.deliver(context.state.pubSub, loop: loop) { session, bytes in
+        unsafe work.pointee.fanOut.deliver(state.pubSub, loop: loop) { session, bytes in
             let client = unsafe session.pointee.outlet?.assumingMemoryBound(to: Client.self)
             unsafe client?.pointee.connection.send(bytes, until: position)
         }
@@ -325,7 +327,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     private func endWaits() -> Int32 {
         var isLate = unsafe work.pointee.executor.serveLeftWaiters()
         if unsafe work.pointee.blocked.isEmpty { return isLate ? 1 : .max }
-        let now = context.state.clock.monotonicNanoseconds()
+        let now = state.clock.monotonicNanoseconds()
         while let waiter = unsafe work.pointee.blocked.nextLook(nowNanoseconds: now) {
             isLate = unsafe work.pointee.executor.lookAgain(waiter)
         }
@@ -362,7 +364,7 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
                 connection.close(afterFlush: true)
                 return
             }
-            unsafe work.pointee.blocked.add(client, context.state.clock)
+            unsafe work.pointee.blocked.add(client, state.clock)
             if end == .isHeldUp { unsafe work.pointee.blocked.postpone(id) }
             return
         }

@@ -241,7 +241,8 @@ extension Measurement {
     var busy: Double { server.map { $0.seconds / max($0.elapsed, 1e-9) } ?? 0 }
 }
 
-private func printCase(_ result: CaseResult, _ names: [String], isFirst: Bool) {
+/// Prints a case as a table, above the first one what its figures are.
+func printCase(_ result: CaseResult, _ names: [String], isFirst: Bool) {
     if isFirst {
         print("server CPU in us for an operation; x is the ratio to \(names[0]), with its spread")
     }
@@ -273,7 +274,7 @@ private func printCase(_ result: CaseResult, _ names: [String], isFirst: Bool) {
 }
 
 /// One record for each peer of the case.
-private func records(_ result: CaseResult, _ names: [String]) -> [Record] {
+func records(_ result: CaseResult, _ names: [String]) -> [Record] {
     let figures: [(String, Int, (Measurement) -> Double)] = [
         ("server_us", 4, \.serverMicroseconds), ("server_user_us", 4, \.userMicroseconds),
         ("server_system_us", 4, \.systemMicroseconds), ("server_user_share", 4, \.userShare),

@@ -91,7 +91,7 @@ private func measureExpiry(_ arguments: Arguments) throws(BenchmarkError) {
             try measure(plan, meter: nil) { progress.show("quiet \(round)/\(rounds)", $0) }.latency)
         let base = Resources(
             used: try usedMemory(&client) ?? 0, resident: try meter.residentBytesRoughly(),
-            count: try count(&client))
+            count: try keyCount(&client))
         // Long enough ahead to load them all; loading is measured on the way and not waited for.
         var loading = plan
         loading.keyCount = expiring
@@ -121,7 +121,7 @@ private func load(
     guard wallMilliseconds() < first - 500 else {
         throw .measurement("loading took until the first keys expired: ask for fewer --expiring")
     }
-    let loaded = try count(&client) - base.count
+    let loaded = try keyCount(&client) - base.count
     guard loaded == plan.keyCount else {
         throw .measurement("\(loaded) of \(plan.keyCount) expiring keys are there")
     }
@@ -142,7 +142,7 @@ private func event(
 ) throws(BenchmarkError) -> Event {
     let full = Resources(
         used: try usedMemory(&client) ?? 0, resident: try meter.residentBytesRoughly(),
-        count: try count(&client))
+        count: try keyCount(&client))
     let run = try LoadRun(plan)
     var event = Event(latency: LatencySummary(Histogram()))
     do {
@@ -177,7 +177,7 @@ private func event(
             }
             // DBSIZE reclaims what is due, so it is asked when that has happened.
             if event.countBack == nil && event.usedBack != nil,
-                isBack(try count(&client), base.count, full.count)
+                isBack(try keyCount(&client), base.count, full.count)
             {
                 event.countBack = after
             }
@@ -192,13 +192,6 @@ private func event(
         _ = try run.stop()
         throw error
     }
-}
-
-private func count(_ client: inout ControlClient) throws(BenchmarkError) -> Int {
-    guard case .integer(let count) = try client.command(["DBSIZE"]) else {
-        throw .reply("DBSIZE did not reply an integer")
-    }
-    return count
 }
 
 private func report(

@@ -41,9 +41,13 @@ enum PeerSource {
 final class Peer {
     let name: String
     let source: PeerSource
+    /// What stands for names in braces in its command line, besides {port}.
+    var values: [String: String] = [:]
     private var process: SpawnedServer?
     private(set) var endpoint: Endpoint
     private(set) var meter: ProcessMeter?
+    /// How long the start of its process took until it answered, its data loaded.
+    private(set) var startSeconds = 0.0
     /// The command that filled its keys for the workload before.
     var filledWith: String?
     /// Whether a workload has run on it.
@@ -113,7 +117,8 @@ final class Peer {
             let port = try placement.nextPort()
             keep(
                 try SpawnedServer.start(
-                    commandLine, port: port, cpus: placement.serverCPUs, greeting: greeting))
+                    commandLine, port: port, values: values, cpus: placement.serverCPUs,
+                    greeting: greeting))
             try placement.bindCaller()
             meter = try processMeter()
         case .floor: break
@@ -136,8 +141,15 @@ final class Peer {
     /// Ends a server that was started here.
     func stop() { process = nil }
 
+    /// Ends a server that was started here, without a chance to save anything.
+    func stopAtOnce() {
+        process?.endAtOnce()
+        process = nil
+    }
+
     private func keep(_ server: consuming SpawnedServer) {
         endpoint = server.endpoint
+        startSeconds = server.startSeconds
         process = consume server
     }
 

@@ -19,6 +19,7 @@ enum Program {
         runSubcommand, compareSubcommand, scalingSubcommand, memorySubcommand, idleSubcommand,
         expirySubcommand, fanOutSubcommand,
         reclaimSubcommand,
+        logSubcommand, readersSubcommand, snapshotSubcommand, restartSubcommand,
         floorSubcommand, workloadsSubcommand,
     ]
 

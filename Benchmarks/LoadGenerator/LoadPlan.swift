@@ -30,6 +30,9 @@ package struct LoadPlan: Sendable {
     package var warmupSeconds = 0.0
     package var seed: UInt64 = 1
     package var allowsErrors = false
+    /// Whether its workers stand back for others on their CPU: they are nice, and do not spend the
+    /// last of a wait polling. For load beside a run whose latencies count.
+    package var isBackground = false
     /// Worker i is bound to the i-th of them, in turn.
     package var cpus: CPUList?
 

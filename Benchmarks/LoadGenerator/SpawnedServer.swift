@@ -16,13 +16,41 @@ nonisolated(unsafe) private let runningServers: UnsafeMutablePointer<pid_t> = {
 }()
 private let runningServersMax = 64
 
-/// Ends spawned servers when SIGINT, SIGTERM or SIGHUP ends the benchmark.
+/// The words of `rm -rf -- PATH`, without a path when there is nothing to remove. As unsafe and
+/// global as `runningServers`, for the same reason, and written and read alike.
+nonisolated(unsafe) private let removal: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> = {
+    let words = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: 5)
+    unsafe words.initialize(repeating: nil, count: 5)
+    for (index, word) in ["/bin/rm", "-rf", "--"].enumerated() {
+        unsafe words[index] = unsafe strdup(word)
+    }
+    return unsafe words
+}()
+
+/// Has a directory removed when a signal ends the benchmark; nil: none any more.
+func removeOnSignals(_ path: String?) {
+    let old = unsafe removal[3]
+    unsafe removal[3] = unsafe path.flatMap { unsafe strdup($0) }
+    unsafe free(old)
+}
+
+/// Ends spawned servers, and removes their files, when SIGINT, SIGTERM or SIGHUP ends the
+/// benchmark.
 package func endServersOnSignals() {
     _ = unsafe runningServers
+    _ = unsafe removal
     for number in [SIGINT, SIGTERM, SIGHUP] {
         signal(number) { received in
             for index in 0..<runningServersMax where unsafe runningServers[index] > 0 {
                 unsafe kill(runningServers[index], SIGKILL)
+                unsafe waitpid(runningServers[index], nil, 0)
+            }
+            // The C library's posix_spawn takes its stack from the kernel and allocates nothing.
+            var remover = pid_t()
+            if let program = unsafe removal[0], unsafe removal[3] != nil,
+                unsafe posix_spawn(&remover, program, nil, nil, removal, nil) == 0
+            {
+                waitpid(remover, nil, 0)
             }
             _exit(128 + received)
         }
@@ -34,6 +62,8 @@ package func endServersOnSignals() {
 package struct SpawnedServer: ~Copyable {
     package let pid: Int
     package let endpoint: Endpoint
+    /// How long it took from its start until it answered, its data loaded.
+    package private(set) var startSeconds = 0.0
     private let output: Int32
 
     /// Starts `commandLine`, in which `{port}` stands for the port, and waits until it answers.
@@ -41,20 +71,32 @@ package struct SpawnedServer: ~Copyable {
     /// - Parameters:
     ///   - commandLine: words separated by spaces, quoted as in redis-cli.
     ///   - port: where it will listen.
+    ///   - values: what stands for other names in braces.
     ///   - cpus: what the process may run on; nil leaves it free.
     ///   - greeting: how to ask it whether it is ready.
     /// - Returns: the server, ready.
     /// - Throws: `.measurement` when it does not start, with the end of what it printed.
     package static func start(
-        _ commandLine: String, port: Int, cpus: CPUList?, greeting: Greeting = Greeting()
+        _ commandLine: String, port: Int, values: [String: String] = [:], cpus: CPUList?,
+        greeting: Greeting = Greeting()
     ) throws(BenchmarkError) -> SpawnedServer {
-        let text = commandLine.split(separator: "{port}", omittingEmptySubsequences: false)
-            .joined(separator: String(port))
+        var values = values
+        values["port"] = String(port)
+        return try start(
+            words: try words(of: commandLine, values), port: port, cpus: cpus, greeting: greeting)
+    }
+
+    /// The words of a command line, `{name}` replaced in each: a value may hold spaces.
+    static func words(
+        of commandLine: String, _ values: [String: String]
+    ) throws(BenchmarkError) -> [String] {
         var words: [String] = []
-        for word in try RequestTemplate.words(text) {
-            words.append(String(decoding: word.bytes, as: UTF8.self))
+        for word in try RequestTemplate.words(commandLine) {
+            var text = String(decoding: word.bytes, as: UTF8.self)
+            for (name, value) in values { text = text.replacing("{\(name)}", with: value) }
+            words.append(text)
         }
-        return try start(words: words, port: port, cpus: cpus, greeting: greeting)
+        return words
     }
 
     /// Starts this very program as floor server.
@@ -72,6 +114,7 @@ package struct SpawnedServer: ~Copyable {
         words: [String], port: Int, cpus: CPUList?, greeting: Greeting?
     ) throws(BenchmarkError) -> SpawnedServer {
         let output = try temporaryFile()
+        let startedAt = monotonicNanoseconds()
         let pid: Int
         do throws(BenchmarkError) {
             // A child inherits the CPUs of the thread that starts it, with all its threads; bound
@@ -83,9 +126,10 @@ package struct SpawnedServer: ~Copyable {
             close(output)
             throw error
         }
-        let server = SpawnedServer(
+        var server = SpawnedServer(
             pid: pid, endpoint: .tcp(host: "127.0.0.1", port: port), output: output)
-        try server.waitUntilReady(words[0], greeting)
+        let readyAt = try server.waitUntilReady(words[0], greeting)
+        server.startSeconds = Double(readyAt &- startedAt) / 1e9
         return server
     }
 
@@ -117,22 +161,39 @@ package struct SpawnedServer: ~Copyable {
         close(output)
     }
 
-    /// Without a greeting, a server that accepts is ready: it answers only what it was made for.
+    /// Ends it and what it forked, without a chance to save anything.
+    package func endAtOnce() {
+        let forked = (try? ProcessMeter(pid: pid))?.children
+        for process in (forked ?? []) + [pid] { kill(pid_t(process), SIGKILL) }
+        var info = unsafe siginfo_t()
+        unsafe waitid(P_PID, id_t(pid), &info, Int32(WEXITED) | Int32(WNOWAIT))
+    }
+
+    /// Waits for an answer that is not an error, and returns when it came. Without a greeting, a
+    /// server that accepts is ready: it answers only what it was made for.
+    ///
+    /// - Throws: `.measurement` when it ended, or answered neither so nor LOADING for 15 seconds.
     private func waitUntilReady(
         _ name: String, _ greeting: Greeting?
-    ) throws(BenchmarkError) {
-        let end = monotonicNanoseconds() + 15_000_000_000
+    ) throws(BenchmarkError) -> UInt64 {
+        let patience: UInt64 = 15_000_000_000
+        var end = monotonicNanoseconds() + patience
         var reason = ""
         while monotonicNanoseconds() < end {
             do throws(BenchmarkError) {
-                if let greeting {
-                    var client = try ControlClient.connect(endpoint, greeting: greeting)
-                    // LOADING is an error reply until the data is there.
-                    _ = try client.command(["PING"])
-                } else {
+                guard let greeting else {
                     close(try endpoint.connect())
+                    return monotonicNanoseconds()
                 }
-                return
+                var client = try ControlClient.connect(endpoint, greeting: greeting)
+                while true {
+                    let reply = try client.commandOrError(["PING"])
+                    let now = monotonicNanoseconds()
+                    guard case .error(let text) = reply else { return now }
+                    guard text.hasPrefix("LOADING") else { throw .reply(text) }
+                    end = now + patience
+                    sleep(seconds: 0.002)
+                }
             } catch {
                 reason = error.message
             }
@@ -140,7 +201,7 @@ package struct SpawnedServer: ~Copyable {
                 reason = "it ended"
                 break
             }
-            sleep(seconds: 0.02)
+            sleep(seconds: 0.002)
         }
         throw .measurement("'\(name)' did not start: \(reason)\(printed())")
     }

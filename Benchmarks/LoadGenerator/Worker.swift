@@ -89,6 +89,7 @@ struct Worker: ~Copyable {
     private let isPrebuilt: Bool
     private let allowsErrors: Bool
     private let cpu: Int?
+    private let isBackground: Bool
 
     private var phase = RunControl.waiting
     /// Operations still to be sent.
@@ -175,6 +176,7 @@ struct Worker: ~Copyable {
         self.depth = depth
         allowsErrors = plan.allowsErrors
         cpu = plan.cpus.map { $0.numbers[number % $0.numbers.count] }
+        isBackground = plan.isBackground
         if case .operations(let total) = plan.bound {
             remaining = share(total)
         } else {
@@ -226,6 +228,8 @@ struct Worker: ~Copyable {
                 control.fail(error)
             }
         }
+        // Of this thread alone: Linux knows a priority for each.
+        if isBackground { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 19) }
         while control.phase.load(ordering: .acquiring) == RunControl.waiting { usleep(100) }
         startedAt = monotonicNanoseconds()
         followPhase()
@@ -281,8 +285,9 @@ struct Worker: ~Copyable {
             let now = monotonicNanoseconds()
             let next = dueTime(due)
             // The kernel wakes a thread up to 50 us late, so the last of the wait is spent polling.
-            if next > now &+ 70_000 {
-                let wait = min(next &- now &- 60_000, 50_000_000)
+            let polled: UInt64 = isBackground ? 0 : 60_000
+            if next > now &+ polled &+ 10_000 {
+                let wait = min(next &- now &- polled, 50_000_000)
                 var limit = timespec(tv_sec: 0, tv_nsec: Int(wait))
                 return max(
                     0, unsafe Int(epoll_pwait2(epoll, events, Int32(Worker.eventsMax), &limit, nil))

@@ -66,10 +66,13 @@ import Testing
         #expect(measurement.latency.count == 5000)
     }
 
-    @Test(arguments: [1, 2])
-    func `an open loop sends at its rate and not faster`(threads: Int) throws {
+    @Test(arguments: [1, 2], [false, true])
+    func `an open loop sends at its rate and not faster`(
+        threads: Int, isBackground: Bool
+    ) throws {
         let endpoint = try floor(.stars, reply: "+OK\r\n")
         var plan = plan(endpoint, "PING", threads: threads)
+        plan.isBackground = isBackground
         plan.operationsPerSecond = 10_000
         plan.bound = .operations(2000)
         let measurement = try measure(plan, meter: nil)

@@ -1,5 +1,6 @@
 //  What is read from /proc, from kept lines.
 
+import Foundation
 import Testing
 
 @testable import LoadGenerator
@@ -23,6 +24,37 @@ import Testing
             ProcessMeter.kilobytes("VmRSS:", in: "VmHWM:\t  9 kB\nVmRSS:\t    3 kB\n") == 3072)
         #expect(ProcessMeter.kilobytes("Rss:", in: "[rollup]\nRss:     2048 kB\n") == 2 << 20)
         #expect(ProcessMeter.kilobytes("Rss:", in: "Pss: 1 kB") == nil)
+    }
+
+    @Test func `what is private to a process is clean and dirty together`() {
+        let rollup = "Shared_Clean: 5 kB\nPrivate_Clean:     2 kB\nPrivate_Dirty:     3 kB\n"
+        #expect(ProcessMeter.privateBytes(rollup) == 5 << 10)
+        #expect(ProcessMeter.privateBytes("") == 0)
+    }
+
+    @Test func `the memory of children counts while they run`() throws {
+        let meter = try ProcessMeter(pid: Int(getpid()))
+        let child = Process()
+        child.executableURL = URL(fileURLWithPath: "/bin/sleep")
+        child.arguments = ["60"]
+        try child.run()
+        let pid = Int(child.processIdentifier)
+        #expect(meter.children.contains(pid))
+        #expect(try meter.residentBytesWithChildren() > 0)
+        kill(child.processIdentifier, SIGKILL)
+        child.waitUntilExit()
+        #expect(!meter.children.contains(pid))
+    }
+
+    @Test func `a peak is forgotten when it is told to be`() throws {
+        let meter = try ProcessMeter(pid: Int(getpid()))
+        let bytes = 64 << 20
+        // Given back before the peak is asked for.
+        #expect([UInt8](repeating: 1, count: bytes).count == bytes)
+        let peak = try meter.peakResidentBytes()
+        #expect(peak > bytes)
+        try meter.resetPeak()
+        #expect(try meter.peakResidentBytes() <= peak - bytes / 2)
     }
 
     @Test func `usage is what the later times have more, threads that began included`() {

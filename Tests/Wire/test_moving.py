@@ -137,8 +137,9 @@ def test_a_snapshot_has_everything(new_server, seed, command):
     assert_same(before, state(server))
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("oracle", ["redis7", "redis8", "valkey9"])
-def test_our_log_opens_there_and_theirs_here(new_server, oracle):
+def test_our_log_opens_there_and_theirs_here(new_server, oracle, is_killed):
     theirs = new_server(*LOG, name=oracle)
     ours = new_server(*LOG)
     features = movable(feature_set(theirs) & feature_set(ours), oracle)
@@ -152,7 +153,13 @@ def test_our_log_opens_there_and_theirs_here(new_server, oracle):
             time.sleep(0.01)
     fill(ours, f"to {oracle} too", features, 500)
     before = state(ours)
-    ours.stop_keeping_files()
+    if is_killed:
+        # What was filled ahead of the log is still there then.
+        ours.kill()
+        last = max(ours.directory.glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime)
+        assert last.read_bytes().endswith(b"#" * 1000 + b"\r\n")
+    else:
+        ours.stop_keeping_files()
     move(ours, theirs)
     found = state(theirs)
     assert_same(found, before, oracle)

@@ -167,6 +167,7 @@ package struct Executor: ~Copyable {
     package mutating func iterationBegan() {
         Quiescence.shared.wake(quiescent)
         refreshTime()
+        noteWait(until: lastTicks)
     }
 
     /// The loop is about to wait.

@@ -19,8 +19,12 @@ struct ExpiryCycle {
     var nextRoundMilliseconds: Int64 = 0
     /// The shard the round goes on with, or nil between rounds.
     var shard: Int?
-    /// Ticks until which the cycle rests between two slices.
+    /// Ticks until which the cycle rests between two slices, and further while requests queue up.
     var restEndTicks: UInt64 = 0
+    var queueEndTicks: UInt64 = 0
+    /// When the loop went to wait for events, and whether it had to.
+    var waitBeginTicks: UInt64 = 0
+    var hasWaited = false
     /// By how much the latest key was late when it was reclaimed.
     var lateMilliseconds: Int64 = 0
     /// The round has found something.
@@ -48,6 +52,14 @@ struct ExpiryCycle {
 }
 
 extension Executor {
+    /// Notes whether the loop had to wait for the events of the iteration that begins at `ticks`.
+    @inline(__always)
+    mutating func noteWait(until ticks: UInt64) {
+        if expiryCycle.shard == nil { return }
+        expiryCycle.hasWaited =
+            ticks &- expiryCycle.waitBeginTicks > TickRate.perMillisecond / 200
+    }
+
     /// Reclaims expired keys of this loop's shards for a fraction of a millisecond.
     ///
     /// - Returns: in how many milliseconds there is more to do; 0 for at once.
@@ -79,7 +91,12 @@ extension Executor {
         }
         let begin = martlet_ticks()
         let perMillisecond = TickRate.perMillisecond
-        if begin < expiryCycle.restEndTicks && hasServed { return 1 }
+        if hasServed {
+            expiryCycle.waitBeginTicks = begin
+            if begin < expiryCycle.restEndTicks { return 1 }
+            // Requests that were there already when the loop came to wait are a queue: it goes first.
+            if !expiryCycle.hasWaited && begin < expiryCycle.queueEndTicks { return 1 }
+        }
         let effort = UInt64(clamping: state.settings.activeExpireEffort.load(ordering: .relaxed))
         let ticksMax = max(effort, 1) * ExpiryCycle.sliceMicroseconds * perMillisecond / 1000
         while let shard = expiryCycle.shard {
@@ -90,8 +107,10 @@ extension Executor {
             let ticks = martlet_ticks()
             if ticks &- begin <= ticksMax || expiryCycle.shard == nil { continue }
             if !hasServed { return 0 }
-            expiryCycle.restEndTicks =
-                ticks &+ expiryCycle.restMicroseconds * perMillisecond / 1000
+            let rest = expiryCycle.restMicroseconds * perMillisecond / 1000
+            expiryCycle.restEndTicks = ticks &+ rest
+            expiryCycle.queueEndTicks = ticks &+ 2 * rest
+            expiryCycle.waitBeginTicks = ticks
             return 1
         }
         return Int32(max(1, expiryCycle.nextRoundMilliseconds - now))

@@ -9,6 +9,8 @@
 //      file:    [ .......... durable .......... | written | may be torn ]
 //      memory:                                  [ kept groups | open group ]
 //
+//  Where every group is synced by itself, space is filled ahead of it: see LogReserve.swift.
+//
 //  After a failed write or sync nothing more goes to that file. `recover` cuts it back to what was
 //  synced, writes the kept groups to a new increment, syncs it, puts it into the manifest, and only
 //  then is anything of it durable. The invariant of all of it: the manifest names files whose
@@ -97,6 +99,9 @@ package final class AppendOnlyDirectory {
     var openStart = 0
     private var lastTimestampSeconds: Int64 = 0
 
+    /// How much space is filled at once ahead of what is written; 0 for none.
+    package var reserveBytes = 0
+
     /// Why nothing can be written now; nil while the log works.
     package internal(set) var failure: StorageError?
     /// The increment that recovery has made and that the manifest does not name for certain yet, and
@@ -168,13 +173,15 @@ package final class AppendOnlyDirectory {
         keptGroups.append(
             KeptGroup(commandBytes: length, lineBytes: kept.count - start - length))
         openStart = kept.count
+        makeRoom(for: kept.count - start, in: increment)
         do throws(StorageError) {
-            try increment.file.append(kept.view.slice(start, kept.count))
+            try increment.file.write(kept.view.slice(start, kept.count), at: increment.written)
+            increment.written += kept.count - start
+            try endReserve(of: increment)
         } catch {
             failure = error
             throw error
         }
-        increment.written += kept.count - start
         current = increment
         if kept.count >= options.unsyncedBytesMax { try sync() }
     }
@@ -256,8 +263,10 @@ package final class AppendOnlyDirectory {
         try endGroup()
         try sync()
         if let failure { throw failure }
-        guard let increment = current, let seed = increment.seed else {
+        guard let increment = current else { return }
+        guard let seed = increment.seed else {
             current = nil
+            releaseReserve(of: increment)
             return
         }
         var line = LogGroupLine(
@@ -267,6 +276,9 @@ package final class AppendOnlyDirectory {
         line.write(to: &buffer)
         current = nil
         do throws(StorageError) {
+            if increment.file.size > increment.written {
+                try increment.file.truncate(to: increment.written)
+            }
             try increment.file.append(buffer.view)
             try increment.file.sync()
         } catch {

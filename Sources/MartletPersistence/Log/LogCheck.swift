@@ -184,7 +184,11 @@ package struct LogCheck {
         case .damaged(let offset, let length, let reason):
             report("\(name): damaged at offset \(offset), \(length) bytes: \(reason)")
             return (min(scanner.position, offset), tally)
-        case .clean, nil: return (length ?? file.size, tally)
+        case .clean, nil:
+            if let reserve = scanner.reserveOffset {
+                report("\(name): \(file.size - reserve) bytes at its end are filled and not used yet")
+            }
+            return (length ?? file.size, tally)
         }
     }
 }

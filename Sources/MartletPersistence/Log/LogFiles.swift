@@ -94,7 +94,10 @@ extension AppendOnlyDirectory {
 
     /// Makes `increment`, which the manifest names, the one that is appended to.
     private func adopt(_ increment: Increment) {
-        if let current { closedSize += current.synced }
+        if let current {
+            closedSize += current.synced
+            releaseReserve(of: current)
+        }
         current = increment
         lastScan = nil
     }

@@ -92,20 +92,28 @@ extension AppendOnlyDirectory {
         _ scanner: borrowing LogScanner, of part: Part
     ) throws(StorageError) -> Cut? {
         var cut: Cut?
+        var end = scanner.closingOffset ?? part.size
         switch scanner.ending {
-        case .clean: break
+        case .clean:
+            guard let reserve = scanner.reserveOffset, part.isLast else { break }
+            // Filled ahead of a log that was not closed.
+            let file = try storage.open(part.name)
+            try file.truncate(to: reserve)
+            try file.sync()
+            end = reserve
+            closedSize -= part.size - reserve
         case .tail(let offset, let length, let reason):
             guard options.acceptsTail else {
                 throw .damaged(path: part.name, offset: offset, reason: reason)
             }
             cut = try self.cut(part.name, at: offset, length: length, reason)
+            end = scanner.closingOffset ?? offset
         case .damaged(let offset, _, let reason):
             throw .damaged(path: part.name, offset: offset, reason: reason)
         case nil:
             preconditionFailure("a part is accepted after it was scanned to its end")
         }
         if part.isLast && !part.isBase {
-            let end = scanner.closingOffset ?? cut?.offset ?? part.size
             lastScan = LastScan(
                 name: part.name, sequence: part.sequence, seed: scanner.seed, end: end,
                 mayGoOn: !scanner.hasForeignCommands

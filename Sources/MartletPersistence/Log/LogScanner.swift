@@ -69,6 +69,9 @@ package struct LogScanner: ~Copyable {
     package private(set) var closingOffset: Int?
     /// Whether commands without checksums stand behind the line that closed the log.
     package private(set) var hasForeignCommands = false
+    /// Where the space begins that was filled ahead of the log and that nothing was written to; nil
+    /// where there is none at the end of the file.
+    package private(set) var reserveOffset: Int?
 
     /// Bytes that are read at once.
     private static let chunkBytes = 1 << 20
@@ -181,6 +184,7 @@ extension LogScanner {
             }
             if offset == loadedEnd { try load(through: offset + 1) }
             if buffer.view[offset - bufferOffset] == UInt8(ascii: "#") {
+                if offset == start, try skipFiller() { return }
                 guard let end = try lineEnd(from: offset) else {
                     return try judge(start, seed, "a line has no end")
                 }
@@ -348,8 +352,9 @@ extension LogScanner {
                 try load(through: offset + 1)
             }
             if buffer.view[offset - bufferOffset] == UInt8(ascii: "#") {
+                if offset == position, try skipFiller() { return }
                 guard let end = try lineEnd(from: offset) else {
-                    failAtComment(offset, cut: transaction ?? offset)
+                    try failAtComment(offset, cut: transaction ?? offset)
                     break
                 }
                 let line = buffer.view.slice(offset - bufferOffset, end - 2 - bufferOffset)
@@ -387,7 +392,7 @@ extension LogScanner {
                 if transaction == nil && ready > position { break reading }
                 try load(through: loadedEnd + bytes)
             case .malformed(let reason):
-                if try isZero(from: offset) {
+                if try isBlank(from: offset) {
                     // The space was there before the bytes came: nothing of it was ever durable.
                     fail(at: transaction ?? offset, "zeros up to the end")
                 } else {
@@ -407,17 +412,19 @@ extension LogScanner {
     }
 
     /// Ends the scan at a comment without an end: one that was being written, or none at all.
-    private mutating func failAtComment(_ offset: Int, cut: Int) {
+    private mutating func failAtComment(_ offset: Int, cut: Int) throws(StorageError) {
         let reason = "a comment has no end"
-        if limit - offset < Self.commentBytesMax {
+        let isShort = limit - offset < Self.commentBytesMax
+        let isTorn = isShort ? true : try isBlank(from: offset)
+        if isTorn {
             fail(at: cut, reason)
         } else {
             damage(at: offset, length: limit - offset, reason)
         }
     }
 
-    /// Whether nothing but zeros follows.
-    private mutating func isZero(from start: Int) throws(StorageError) -> Bool {
+    /// Whether nothing follows but zeros and what space ahead of a log is filled with.
+    private mutating func isBlank(from start: Int) throws(StorageError) -> Bool {
         var chunk = ByteBuffer()
         var offset = start
         while offset < limit {
@@ -426,7 +433,10 @@ extension LogScanner {
             guard try file.read(at: offset, count: count, into: &chunk) == count else {
                 return false
             }
-            for index in 0..<count where chunk.view[index] != 0 { return false }
+            let bytes = chunk.view
+            for index in 0..<count where bytes[index] != 0 {
+                guard LogFiller.has(bytes[index]) else { return false }
+            }
             offset += count
         }
         return true
@@ -436,6 +446,31 @@ extension LogScanner {
 // Endings.
 
 extension LogScanner {
+    /// Passes over space that was filled ahead of the log, if it begins here: to the end of the file, or
+    /// to what another server has put behind it.
+    private mutating func skipFiller() throws(StorageError) -> Bool {
+        let next = position + 1
+        if next < limit {
+            try load(through: next + 1)
+            guard LogFiller.has(buffer.view[next - bufferOffset]) else { return false }
+        }
+        guard let end = try LogFiller.end(in: file, from: position, limit: limit) else {
+            return false
+        }
+        if end == limit {
+            reserveOffset = position
+            finishAtLimit()
+        } else {
+            // No group stands behind it: ours are written into it.
+            hasForeignCommands = true
+            protection = .none
+            position = end
+            buffer.removeAll()
+            bufferOffset = end
+        }
+        return true
+    }
+
     private mutating func finishAtLimit() {
         if missing > 0 {
             damage(at: limit, length: missing, "the manifest knows of more bytes")

@@ -100,6 +100,8 @@ package final class LogWriter: @unchecked Sendable {
     /// So many bytes are written without waiting for more.
     private static let gatherBytes = 1 << 20
     private static let idleMilliseconds: Int64 = 1_000
+    /// What is filled ahead for groups that are synced one by one: a millisecond's or two's work.
+    private static let reserveBytes = 1 << 20
     private static let recoveryMilliseconds: Int64 = 100
     private static let pollMicroseconds: UInt32 = 500
 
@@ -215,6 +217,7 @@ package final class LogWriter: @unchecked Sendable {
     /// - Returns: whether there was anything.
     func turn(_ policy: Policy, mayWait: Bool) -> Bool {
         let taken = takeNext(policy, mayWait: mayWait)
+        directory.reserveBytes = policy == .always ? Self.reserveBytes : 0
         if taken.beginsIncrement { beginIncrement() }
         let hasBytes = !buffer.isEmpty
         if hasBytes {

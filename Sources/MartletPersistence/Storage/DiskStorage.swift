@@ -62,7 +62,7 @@ package final class DiskStorage: Storage {
     private func openFile(
         _ name: String, _ flags: Int32, size: Int?
     ) throws(StorageError) -> DiskFile {
-        let flags = flags | O_APPEND | O_CLOEXEC
+        let flags = flags | O_CLOEXEC
         var opened = unsafe openat(descriptor, name, flags, 0o600)
         while opened < 0 && errno == EINTR {
             opened = unsafe openat(descriptor, name, flags, 0o600)
@@ -171,15 +171,17 @@ final class DiskFile: StorageFile {
         guard fchmod(descriptor, 0o600) == 0 else { throw .last("fchmod", path) }
     }
 
-    func append(_ view: ByteView) throws(StorageError) {
+    func write(_ view: ByteView, at offset: Int) throws(StorageError) {
+        precondition(offset >= 0 && offset <= size, "a file has no holes")
         var written = 0
         while written < view.count {
             let rest = view.slice(written, view.count)
-            let count = unsafe write(descriptor, rest.address, rest.count)
+            let count = unsafe pwrite(
+                descriptor, rest.address, rest.count, off_t(offset + written))
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else { throw .last("write", path) }
             written += count
-            bytes.add(count, ordering: .relaxed)
+            bytes.store(max(size, offset + written), ordering: .relaxed)
         }
     }
 

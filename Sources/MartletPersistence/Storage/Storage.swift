@@ -22,7 +22,7 @@ package protocol Storage: AnyObject, Sendable {
     /// - Throws: EEXIST where the name is taken: nothing is ever written over by accident.
     func create(_ name: String) throws(StorageError) -> any StorageFile
 
-    /// A file that is there, open to read and to append.
+    /// A file that is there, open to read and to write.
     func open(_ name: String) throws(StorageError) -> any StorageFile
 
     /// The size of a file in bytes; nil where there is none.
@@ -40,19 +40,22 @@ package protocol Storage: AnyObject, Sendable {
     func syncDirectory(_ directory: String) throws(StorageError)
 }
 
-/// An open file. Bytes go to its end; they are read from anywhere.
+/// An open file. Bytes go to its end, or into space that was filled before they came.
 ///
-/// One thread appends and truncates. `sync` may run on another one meanwhile; the file stays open
+/// One thread writes and truncates. `sync` may run on another one meanwhile; the file stays open
 /// until both have let go of it.
 package protocol StorageFile: AnyObject, Sendable {
     /// The name within the storage.
     var name: String { get }
 
-    /// The size in bytes, of a failed append the part that was written included.
+    /// The size in bytes, of a failed write the part that was written included.
     var size: Int { get }
 
-    /// Writes all of the bytes behind the end, or throws and may have written some of them.
-    func append(_ bytes: ByteView) throws(StorageError)
+    /// Writes all of the bytes from `offset` on, over what is there and behind the end, or throws and
+    /// may have written some of them.
+    ///
+    /// - Precondition: `offset` is not behind the end.
+    func write(_ bytes: ByteView, at offset: Int) throws(StorageError)
 
     /// Appends up to `count` bytes from `offset` on to `buffer`.
     ///
@@ -64,11 +67,16 @@ package protocol StorageFile: AnyObject, Sendable {
     /// Cuts the file back to `size` bytes.
     func truncate(to size: Int) throws(StorageError)
 
-    /// Returns once every byte that was appended before the call is durable.
+    /// Returns once every byte that was written before the call is durable.
     ///
     /// After one failure it fails for ever: the system may have dropped the bytes it could not
     /// write, and says nothing of them to the next sync.
     func sync() throws(StorageError)
+}
+
+extension StorageFile {
+    /// Writes all of the bytes behind the end, or throws and may have written some of them.
+    package func append(_ bytes: ByteView) throws(StorageError) { try write(bytes, at: size) }
 }
 
 extension Storage {

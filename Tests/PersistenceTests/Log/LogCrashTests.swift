@@ -43,13 +43,18 @@ struct LogCrashTests {
         return count
     }
 
-    @Test func `after every crash the log holds what was acknowledged`() {
-        let driver = LogDriver(RecordingStorage())
+    @Test(arguments: [0, 3000, 20_000])
+    func `after every crash the log holds what was acknowledged`(_ reserveBytes: Int) {
+        let driver = LogDriver(RecordingStorage(), reserveBytes: reserveBytes)
         driver.runAll()
         #expect(driver.log.failure == nil)
         let states = checkCrashes(driver)
-        print("crash states: \(states)")
+        print("crash states with \(reserveBytes) bytes filled ahead: \(states)")
         #expect(states > 1000)
+        // Nothing of the filling is left where it ended in order.
+        for bytes in driver.storage.contents.values {
+            #expect(!bytes.withView { $0.contains(ByteView("####")) })
+        }
     }
 
     @Test func `without checksum lines too, but for blocks that were lost`() {
@@ -74,11 +79,11 @@ struct LogCrashTests {
         #expect(try LoadedLog(RecordingStorage(driver.storage.contents)).unitCount == 7)
     }
 
-    @Test(arguments: RecordingStorage.Fault.allCases)
+    @Test(arguments: RecordingStorage.Fault.allCases, [0, 3000])
     func `whichever call fails, nothing is lost and the log goes on`(
-        _ fault: RecordingStorage.Fault
+        _ fault: RecordingStorage.Fault, _ reserveBytes: Int
     ) throws {
-        let quiet = LogDriver(RecordingStorage())
+        let quiet = LogDriver(RecordingStorage(), reserveBytes: reserveBytes)
         quiet.runAll()
         let calls = quiet.storage.callCount
         #expect(calls > 50)
@@ -87,7 +92,7 @@ struct LogCrashTests {
             for length in [1, 3] {
                 let storage = RecordingStorage()
                 storage.fail(after: call, count: length, fault)
-                let driver = LogDriver(storage)
+                let driver = LogDriver(storage, reserveBytes: reserveBytes)
                 driver.runAll()
                 #expect(driver.log.failure == nil, "call \(call) of \(length)")
                 let loaded = try LoadedLog(RecordingStorage(storage.contents))
@@ -101,7 +106,7 @@ struct LogCrashTests {
                     driver, exhaustive: false, "\(fault) in call \(call) of \(length),")
             }
         }
-        print("crash states with \(fault): \(states)")
+        print("crash states with \(fault), \(reserveBytes) bytes filled ahead: \(states)")
     }
 
     @Test(arguments: [true, false])

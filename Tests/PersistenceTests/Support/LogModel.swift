@@ -86,12 +86,13 @@ final class LogDriver {
 
     init(
         _ storage: RecordingStorage, _ options: AppendOnlyDirectory.Options = .init(),
-        appended: Int = 0
+        appended: Int = 0, reserveBytes: Int = 0
     ) {
         self.storage = storage
         self.appended = appended
         promises = [(0, appended)]
         log = AppendOnlyDirectory(storage, options)
+        log.reserveBytes = reserveBytes
     }
 
     /// What was promised before the crash after `events` events.

@@ -13,7 +13,7 @@ final class RecordingStorage: Storage, @unchecked Sendable {
     enum Event {
         case makeDirectory(String)
         case create(name: String, file: Int)
-        case append(file: Int, bytes: [UInt8])
+        case write(file: Int, offset: Int, bytes: [UInt8])
         case truncate(file: Int, size: Int)
         case sync(file: Int)
         /// A sync that failed: what was unsynced may be on the disk or not, for ever.
@@ -152,17 +152,20 @@ final class RecordingStorage: Storage, @unchecked Sendable {
 
     fileprivate func opened(_ change: Int) { openCount += change }
 
-    fileprivate func append(_ bytes: [UInt8], to file: Int, _ name: String) throws(StorageError) {
+    fileprivate func write(
+        _ bytes: [UInt8], at offset: Int, to file: Int, _ name: String
+    ) throws(StorageError) {
+        precondition(offset <= files[file].count, "a file has no holes")
         if fails() {
             if fault == .shortWrite && bytes.count > 1 {
                 let part = Array(bytes[..<(bytes.count / 2)])
-                events.append(.append(file: file, bytes: part))
-                files[file] += part
+                events.append(.write(file: file, offset: offset, bytes: part))
+                files[file].write(part, at: offset)
             }
             throw .system(call: "write", path: name, code: fault == .inputOutput ? EIO : ENOSPC)
         }
-        events.append(.append(file: file, bytes: bytes))
-        files[file] += bytes
+        events.append(.write(file: file, offset: offset, bytes: bytes))
+        files[file].write(bytes, at: offset)
     }
 
     fileprivate func read(_ file: Int, at offset: Int, count: Int, into buffer: inout ByteBuffer)
@@ -209,8 +212,8 @@ private final class RecordingFile: StorageFile, @unchecked Sendable {
 
     var size: Int { storage.size(of: number) }
 
-    func append(_ bytes: ByteView) throws(StorageError) {
-        try storage.append(bytes.bytes, to: number, name)
+    func write(_ bytes: ByteView, at offset: Int) throws(StorageError) {
+        try storage.write(bytes.bytes, at: offset, to: number, name)
     }
 
     func read(at offset: Int, count: Int, into buffer: inout ByteBuffer) throws(StorageError) -> Int
@@ -237,7 +240,7 @@ private final class RecordingFile: StorageFile, @unchecked Sendable {
 struct DurableState {
     struct File {
         enum Change {
-            case append([UInt8])
+            case write([UInt8], at: Int)
             case truncate(Int)
         }
         var durable: [UInt8] = []
@@ -251,7 +254,7 @@ struct DurableState {
             var bytes = durable
             for change in pending.prefix(count) {
                 switch change {
-                case .append(let more): bytes += more
+                case .write(let more, let offset): bytes.write(more, at: offset)
                 case .truncate(let size): bytes = Array(bytes.prefix(size))
                 }
             }
@@ -278,7 +281,8 @@ struct DurableState {
             assert(file == files.count)
             files.append(File())
             pendingNames.append(.create(name: name, file: file))
-        case .append(let file, let bytes): files[file].pending.append(.append(bytes))
+        case .write(let file, let offset, let bytes):
+            files[file].pending.append(.write(bytes, at: offset))
         case .truncate(let file, let size): files[file].pending.append(.truncate(size))
         case .sync(let file):
             let content = files[file].content(pending: files[file].pending.count)
@@ -335,7 +339,7 @@ extension RecordingStorage {
     ///
     /// Names: the durable ones and any prefix of the changes since. Contents, of the file with most
     /// unsynced bytes, while the others have all of theirs or none: what was synced, any prefix of
-    /// the rest, any subset of its 4 KB blocks with zeros in place of the others, everything.
+    /// the rest, any subset of its 4 KB blocks with the old bytes or zeros in place of the others, everything.
     ///
     /// - Parameters:
     ///   - count: events before the crash, which have led to `state`.
@@ -399,28 +403,43 @@ extension RecordingStorage {
         if file.pending.isEmpty { return [file.durable] }
         var found: [[UInt8]] = []
         for count in 0...file.pending.count { found.append(file.content(pending: count)) }
-        var appended = true
-        for case .truncate in file.pending { appended = false }
+        var start = Int.max
+        var end = 0
+        for change in file.pending {
+            guard case .write(let bytes, let offset) = change else { return found }
+            start = min(start, offset)
+            end = max(end, offset + bytes.count)
+        }
+        guard start < end else { return found }
         let whole = found[file.pending.count]
-        guard appended, whole.count > file.durable.count else { return found }
-        let start = file.durable.count
+        /// What stands in the place of a byte that did not come to the disk.
+        func old(_ offset: Int) -> UInt8 {
+            offset < file.durable.count ? file.durable[offset] : 0
+        }
         // Torn anywhere.
-        let step = exhaustive ? 1 : max(1, (whole.count - start) / 16)
-        for length in stride(from: start + 1, to: whole.count, by: step) {
-            found.append(Array(whole.prefix(length)))
+        let step = exhaustive ? 1 : max(1, (end - start) / 16)
+        for length in stride(from: start + 1, to: end, by: step) {
+            found.append(Array(whole.prefix(length)) + file.durable.dropFirst(length))
         }
         // Blocks that came to the disk, and those that did not.
-        let blocks = (start / 4096)...((whole.count - 1) / 4096)
+        let blocks = (start / 4096)...((end - 1) / 4096)
         let subsets = 1 << min(blocks.count, exhaustive ? 5 : 3)
         for subset in 0..<(subsets - 1) {
             var bytes = whole
             for (index, block) in blocks.enumerated() where subset >> (index % 5) & 1 == 0 {
-                for offset in max(start, block * 4096)..<min(whole.count, (block + 1) * 4096) {
-                    bytes[offset] = 0
+                for offset in max(start, block * 4096)..<min(end, (block + 1) * 4096) {
+                    bytes[offset] = old(offset)
                 }
             }
             found.append(bytes)
         }
         return found
+    }
+}
+
+extension [UInt8] {
+    /// Puts `bytes` over what is there from `offset` on, and behind the end.
+    fileprivate mutating func write(_ bytes: [UInt8], at offset: Int) {
+        replaceSubrange(offset..<Swift.min(count, offset + bytes.count), with: bytes)
     }
 }

@@ -91,6 +91,9 @@ public final class Server {
         }
         state.notedCommand.function = { context.note($0) }
         state.weighMemory.function = { context.weighMemory() }
+        context.errandEnded = { errand in
+            context.loops[errand.loop].post { handlers[errand.loop].conclude(errand) }
+        }
         context.putSettingsInForce(launch.host)
         state.wakeLoops.function = {
             for loop in context.loops { loop.post {} }
@@ -150,6 +153,7 @@ public final class Server {
         // Drained loops end by themselves; to stop them would cut the grace.
         group.drain(graceMilliseconds: context.shutdown.isNow ? 0 : UInt64(max(0, grace)) * 1000)
         group.join()
+        context.state.abandonErrands()
         return context.durability.end()
     }
 }

@@ -92,6 +92,7 @@ struct UnsafeCodeTests {
         "Sources/MartletTransport/Listener.swift",
         "Sources/MartletTransport/LoopCounters.swift",
         "Sources/MartletTransport/Mailbox.swift",
+        "Sources/MartletTransport/OutgoingSocket.swift",
         "Sources/MartletTransport/SocketAddress.swift",
         "Sources/MartletTransport/WithheldReplies.swift",
         "Sources/MartletServer/Detachment.swift",

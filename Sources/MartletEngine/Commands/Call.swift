@@ -63,6 +63,8 @@ package struct Call: ~Copyable {
     package unowned(unsafe) let commands: CommandTable
     /// The loop it runs on.
     package let loop: Int
+    /// What the running command goes on with outside, once its locks are released.
+    var errand: Errand?
 
     init(
         arguments: Arguments, keyspace: KeyAccess, session: UnsafeMutablePointer<Session>,

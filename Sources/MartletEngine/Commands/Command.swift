@@ -60,6 +60,9 @@ package struct KeySpec: Sendable {
         /// One key, which a function finds: it may stand behind any of the options. `unknown` for
         /// COMMAND INFO.
         case found(@Sendable (Arguments) -> Int?)
+        /// The arguments that a function names, nil for a request that contradicts itself. COMMAND INFO
+        /// tells of those behind `keyword` to the end; without one, of the first.
+        case listed(keyword: StaticString?, @Sendable (Arguments) -> Range<Int>?)
         /// Keys that the arguments do not name: see `Command.reachesUnnamedKeys`.
         case unknown
     }
@@ -151,6 +154,8 @@ package struct Traits: OptionSet, Sendable {
     package static let asking = Traits(rawValue: 1 << 17)
     package static let noMandatoryKeys = Traits(rawValue: 1 << 18)
 
+    /// Ours: goes on outside of the process while nobody touches its keys: see `Errand`.
+    package static let goesOut = Traits(rawValue: 1 << 23)
     /// Ours: runs with all shards held.
     package static let allShards = Traits(rawValue: 1 << 24)
     /// Ours: walks shard by shard and locks each itself, unless in a transaction.

@@ -34,6 +34,7 @@ struct CommandRow: ~Copyable {
     /// The argument that is a member of the first key, 0 when there is none.
     let member: Int32
     let shape: KeyShape
+    /// It is a container, or goes on outside: neither is run by the short way.
     let isContainer: Bool
     let isReadOnly: Bool
     let endsBatch: Bool
@@ -141,7 +142,7 @@ package final class CommandTable: @unchecked Sendable {
         return CommandRow(
             run: command.run, arity: Int32(command.arity.number), firstKey: Int32(firstKey),
             member: shape == .one ? Int32(command.member) : 0, shape: shape,
-            isContainer: !command.subcommands.isEmpty,
+            isContainer: !command.subcommands.isEmpty || command.traits.contains(.goesOut),
             isReadOnly: command.access == .read && !command.traits.contains(.mayReplicate),
             endsBatch: command.traits.contains(.endsBatch),
             isOfCollection: collections.contains(command.group), traits: command.traits)

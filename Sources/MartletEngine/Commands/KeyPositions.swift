@@ -61,6 +61,12 @@ extension KeySpec {
                 }
             case .found(let find):
                 if let index = find(arguments), index < count { body(index, spec.flags) }
+            case .listed(_, let find):
+                guard let keys = find(arguments) else {
+                    isValid = false
+                    continue
+                }
+                for index in keys.clamped(to: 1..<max(1, count)) { body(index, spec.flags) }
             case .unknown:
                 break
             }

@@ -162,7 +162,10 @@ extension Executor {
         defer { call.keyspace.keepsExpired = false }
         let before = call.reply.buffer.count
         let isExec = number == commands.execNumber && gate.contains(.inTransaction)
-        let followUp = isExec ? executeTransaction() : runGated(command)
+        let followUp =
+            isExec
+            ? executeTransaction()
+            : traits.contains(.goesOut) ? runClaiming(command) : runGated(command)
         if unsafe !gate.union(call.session.pointee.gate).isDisjoint(with: .tracking) {
             endTracked(command, followUp, from: before)
             return followUp
@@ -208,7 +211,7 @@ extension Executor {
         return unsafe call.state.conditions.contains(.memoryFull)
     }
 
-    private mutating func runGated(_ command: Command) -> FollowUp {
+    mutating func runGated(_ command: Command, claim: HeldClaim? = nil) -> FollowUp {
         let plan = plan(command, call.arguments)
         guard takes(plan) else { return .park }
         if let heldUp = heldUp(command) {
@@ -224,6 +227,7 @@ extension Executor {
         if isTracking { call.rememberKeys(of: command) }
         if mayServe { call.ready.holds = ReadyKeys.holdsNone }
         if isMonitored { feedMonitors(command) }
+        if let claim { keep(claim, plan) }
         unsafe Router.unlock(plan, call.state.keyspace.pointee)
         return finish(command.number)
     }

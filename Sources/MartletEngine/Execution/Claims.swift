@@ -41,6 +41,15 @@ extension EngineState {
         claim.add(shard)
     }
 
+    /// Claims shards that the caller holds.
+    func add(held shards: ShardSet, to claim: inout Claim) {
+        shards.forEachShard { shard in
+            unsafe assert(keyspace.pointee.shard(shard).pointee.claimant == 0)
+            unsafe keyspace.pointee.shard(shard).pointee.claimant = claim.number
+        }
+        shards.forEachShard { claim.add($0) }
+    }
+
     /// Gives all shards of a claim back and lets the line come again. The caller holds no lock.
     func end(_ claim: consuming Claim) {
         claim.shards.forEachShard { shard in

@@ -14,6 +14,7 @@ enum Administration {
             .latency(context),
             .lolwut(context),
             .memory(context),
+            .migrate(context),
             .modules(context),
             .role(context),
             .saving(context),

@@ -350,6 +350,9 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     /// A wait of this loop's client was ended by this loop, which may be in the middle of a request.
     func waitEnded(_ record: ClientRecord) { unsafe work.pointee.blocked.noteEnded(record.id) }
 
+    /// An errand of a client of this loop has ended, be the client still there or not.
+    func conclude(_ errand: Errand) { unsafe work.pointee.executor.conclude(errand) }
+
     /// Replies to a client whose wait has ended, and reads on.
     func finishWait(_ id: Int64) {
         guard let client = unsafe work.pointee.blocked.remove(id) else { return }

@@ -174,7 +174,7 @@ private let names: [String] = {
                     #expect(spec.first <= abs(command.arity.number), "\(command.fullName)")
                 case .range, .counted:
                     #expect(spec.first < abs(command.arity.number), "\(command.fullName)")
-                case .behind, .halfBehind, .found, .unknown:
+                case .behind, .halfBehind, .found, .listed, .unknown:
                     // Looked for among the arguments, and may not be there.
                     break
                 }

@@ -90,6 +90,16 @@ final class CommandHarness {
         }
     }
 
+    /// An errand of a client comes back.
+    func conclude(_ errand: Errand) { executor.conclude(errand) }
+
+    /// What the loop does when a client's wait has ended.
+    func finishWaiting(_ session: UnsafeMutablePointer<Session>, output: inout [UInt8]) {
+        var replies = ByteBuffer()
+        _ = unsafe executor.finishWaiting(session, into: &replies)
+        output += replies.view.bytes
+    }
+
     /// What the loop does when a connection has been closed.
     func forget(_ session: UnsafeMutablePointer<Session>) { unsafe executor.forget(session) }
 
@@ -201,6 +211,13 @@ final class HarnessClient {
     func resume() {
         isParked = false
         serve()
+    }
+
+    /// The reply that the end of its wait brought.
+    func endWait() -> Reply? {
+        unsafe server.finishWaiting(session, output: &output)
+        resume()
+        return replies().first
     }
 
     /// The replies that have arrived since the last call, which must be whole ones.

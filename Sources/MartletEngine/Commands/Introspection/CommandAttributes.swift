@@ -73,9 +73,13 @@ extension Command {
         var ranges: [(KeySpec, Int)] = []
         var previousLast = 0
         for spec in keys {
-            guard case .range(let last, 1) = spec.find,
-                previousLast == 0 || previousLast == spec.first - 1
-            else {
+            let end: Int? =
+                switch spec.find {
+                case .range(let last, 1): last
+                case .listed(nil, _): 0
+                default: nil
+                }
+            guard let last = end, previousLast == 0 || previousLast == spec.first - 1 else {
                 previousLast = 0
                 continue
             }

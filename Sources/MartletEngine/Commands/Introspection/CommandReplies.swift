@@ -43,9 +43,9 @@ extension ReplyWriter {
         names(spec.flags.names)
         bulk("begin_search")
         switch spec.find {
-        case .range, .counted:
+        case .range, .counted, .listed(nil, _):
             typed("index", [("index", spec.first)])
-        case .behind(let word), .halfBehind(let word):
+        case .behind(let word), .halfBehind(let word), .listed(let word?, _):
             map(2)
             bulk("type")
             bulk("keyword")
@@ -63,6 +63,8 @@ extension ReplyWriter {
         case .behind: typed("range", [("lastkey", 0), ("keystep", 1), ("limit", 0)])
         case .halfBehind: typed("range", [("lastkey", -1), ("keystep", 1), ("limit", 2)])
         case .found, .unknown: typed("unknown", [])
+        case .listed(let word, _):
+            typed("range", [("lastkey", word == nil ? 0 : -1), ("keystep", 1), ("limit", 0)])
         case .range(let last, let step):
             typed("range", [("lastkey", last), ("keystep", step), ("limit", 0)])
         case .counted(let countAt, let firstKey, let step):

@@ -284,6 +284,9 @@ package struct CommandSyntax {
     private func value(_ name: String, _ position: inout Int?) -> DocumentedArgument {
         let here = position
         position = here.map { $0 + 1 }
+        if name == "\"\"" {
+            return DocumentedArgument(name: "empty-string", kind: .pureToken, token: "")
+        }
         if let here, let spec = keys.firstIndex(where: { $0.covers(here) }),
             !keys[spec].flags.contains(.notKey)
         {
@@ -313,7 +316,7 @@ package struct CommandSyntax {
     private static let integerNames: Set<String> = [
         "bit", "client-id", "count", "cursor", "db", "decrement", "destination-db", "end",
         "increment", "index", "index1", "index2", "len", "maxage", "milliseconds", "min-match-len",
-        "numfields", "numkeys", "offset", "protover", "seconds", "start", "timeout",
+        "numfields", "numkeys", "offset", "port", "protover", "seconds", "start", "timeout",
     ]
 }
 
@@ -322,6 +325,7 @@ extension KeySpec {
     fileprivate func stands(behind word: String) -> Bool {
         switch find {
         case .behind(let own), .halfBehind(let own): word == "\(own)"
+        case .listed(let own?, _): word == "\(own)"
         default: false
         }
     }
@@ -331,7 +335,7 @@ extension KeySpec {
         switch find {
         case .found: name == "destination"
         case .unknown: name == "pattern"
-        case .range, .counted, .behind, .halfBehind: false
+        case .range, .counted, .behind, .halfBehind, .listed: false
         }
     }
 
@@ -341,7 +345,8 @@ extension KeySpec {
         case .range(let last, let step):
             position >= first && (last < 0 || position <= first + last)
                 && (position - first) % step == 0
-        case .behind, .halfBehind, .found, .unknown: false
+        case .listed(nil, _): position == first
+        case .behind, .halfBehind, .listed, .found, .unknown: false
         case .counted(_, let firstKey, let step):
             position >= first + firstKey && (position - first - firstKey) % step == 0
         }

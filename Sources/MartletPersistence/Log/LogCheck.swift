@@ -186,7 +186,7 @@ package struct LogCheck {
             return (min(scanner.position, offset), tally)
         case .clean, nil:
             if let reserve = scanner.reserveOffset {
-                report("\(name): \(file.size - reserve) bytes at its end are filled and not used yet")
+                report("\(name): \(file.size - reserve) bytes at its end are filled and unused")
             }
             return (length ?? file.size, tally)
         }

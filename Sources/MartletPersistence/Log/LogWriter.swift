@@ -215,7 +215,8 @@ package final class LogWriter: @unchecked Sendable {
     /// Takes what there is and brings it as far as it goes.
     ///
     /// - Returns: whether there was anything.
-    func turn(_ policy: Policy, mayWait: Bool) -> Bool {
+    @discardableResult
+    package func turn(_ policy: Policy, mayWait: Bool) -> Bool {
         let taken = takeNext(policy, mayWait: mayWait)
         directory.reserveBytes = policy == .always ? Self.reserveBytes : 0
         if taken.beginsIncrement { beginIncrement() }

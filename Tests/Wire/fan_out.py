@@ -193,7 +193,7 @@ def play(server: Server, seconds: float, seed: int, subscribers: int) -> tuple[l
     for subscriber in stalling:
         # Left to itself the kernel would take tens of megabytes for each of them.
         subscriber.connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BUFFER_BYTES)
-        subscriber.subscribe([b"channel:*"])
+        subscriber.connection.send("PSUBSCRIBE", "channel:*")
     listeners = Listeners([subscriber for subscriber in everybody if subscriber.kind != "stalling"])
     listeners.start()
     while any(len(subscriber.listening) < len(subscriber.topics)

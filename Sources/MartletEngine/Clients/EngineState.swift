@@ -133,7 +133,7 @@ package final class EngineState: @unchecked Sendable {
     private let lock = ShardLock.allocate()
     /// Watched keys of all connections: the watching sink is active while this is not zero.
     private var watchCount = 0
-    /// Connections that wait for keys, likewise, and the keys they wait for.
+    /// Connections that wait, and the keys they wait for, likewise.
     private var waiterCount = 0
     private var awaitedKeyCount = 0
     /// Clients that track keys, likewise.
@@ -305,7 +305,7 @@ package final class EngineState: @unchecked Sendable {
         if logMode != .off { sinks.insert(.logging) }
         if logMode == .synchronous { sinks.insert(.synchronous) }
         if watchCount > 0 { sinks.insert(.watching) }
-        if waiterCount > 0 { sinks.insert(.waiting) }
+        if awaitedKeyCount > 0 { sinks.insert(.waiting) }
         if trackingClientCount > 0 { sinks.insert(.tracking) }
         let classes = EventClasses(rawValue: settings.notifications.load(ordering: .relaxed))
         if !classes.isDisjoint(with: [.toKeyspace, .toKeyEvent]) {
@@ -319,7 +319,7 @@ package final class EngineState: @unchecked Sendable {
         unsafe martlet_store_release_32(sinksWord, sinks.rawValue)
     }
 
-    /// Connections that wait for keys, and the keys they wait for.
+    /// Connections that wait, and the keys they wait for.
     package var waiting: (clients: Int, keys: Int) {
         lock.lock()
         defer { lock.unlock() }

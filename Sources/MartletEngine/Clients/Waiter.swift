@@ -1,4 +1,4 @@
-//  A client that waits for keys.
+//  A client that waits, for keys nearly always.
 //
 //  Raw memory: a session belongs to its connection and is touched on the loop's thread; shards are
 //  used under their locks.
@@ -13,7 +13,7 @@ package final class Waiter: Wait, @unchecked Sendable {
     let isRESP3: Bool
     /// The client does not want this reply.
     let isSilent: Bool
-    /// What it gets: see `WaiterService`.
+    /// What it gets: see `WaiterService`; of a wait for something else than keys, `WaitEnding`.
     let service: AnyObject
 
     init(
@@ -31,6 +31,12 @@ package final class Waiter: Wait, @unchecked Sendable {
             deadlineNanoseconds: deadlineNanoseconds)
     }
 
+    /// It waits for keys, and its reply shows what they hold.
+    package var isForKeys: Bool { !keys.isEmpty }
+
+    /// CLIENT UNBLOCK may end it.
+    var mayBeUnblocked: Bool { (service as? WaitEnding)?.mayBeUnblocked ?? true }
+
     /// A wait like one that has ended, which goes on.
     init(again other: Waiter) {
         record = other.record
@@ -41,6 +47,20 @@ package final class Waiter: Wait, @unchecked Sendable {
             database: other.database, keys: other.keys, destination: other.destination,
             wanted: other.wanted, looksItself: other.looksItself,
             deadlineNanoseconds: other.deadlineNanoseconds)
+    }
+}
+
+/// What a client that waits for something else than keys is told when its wait has ended, whatever ended
+/// it.
+package final class WaitEnding: Sendable {
+    package typealias Body = @Sendable (inout ReplyWriter, WaitOutcome) -> Void
+    let reply: Body
+    /// CLIENT UNBLOCK may end the wait.
+    let mayBeUnblocked: Bool
+
+    init(mayBeUnblocked: Bool, _ reply: @escaping Body) {
+        self.mayBeUnblocked = mayBeUnblocked
+        self.reply = reply
     }
 }
 
@@ -69,6 +89,19 @@ extension EngineState {
             lock.unlock()
         }
         changeWaiterCount(by: -1, keys: -emptied)
+    }
+
+    /// Ends a wait, if it goes on, and has its client told.
+    ///
+    /// - Parameters:
+    ///   - waiter: the wait.
+    ///   - outcome: why it ends.
+    ///   - loop: the one that this runs on; nil for a thread that is no loop.
+    /// - Returns: whether it was this call that ended it.
+    package func end(_ waiter: Waiter, _ outcome: WaitOutcome, on loop: Int? = nil) -> Bool {
+        guard waiter.end(outcome) else { return false }
+        waiterEnded.call(EndedWaiter(waiter: waiter, loop: loop ?? -1))
+        return true
     }
 
     /// Ends a client's wait without a reply, because its connection goes.

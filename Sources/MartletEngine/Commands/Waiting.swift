@@ -94,12 +94,48 @@ extension Call {
         return .none
     }
 
+    /// Has the client wait for something that is no key. Whoever brings it about ends the wait as
+    /// `.served` and tells `EngineState.waiterEnded`.
+    ///
+    /// - Parameters:
+    ///   - milliseconds: how long; 0 for ever.
+    ///   - mayBeUnblocked: CLIENT UNBLOCK may end the wait.
+    ///   - reply: what it is told; run on the client's loop, under no lock. UNBLOCK with ERROR replies
+    ///     by itself.
+    /// - Returns: the wait.
+    /// - Precondition: not inside MULTI, where nobody waits.
+    package mutating func wait(
+        milliseconds: Int64, mayBeUnblocked: Bool = true, reply: @escaping WaitEnding.Body
+    ) -> Waiter {
+        precondition(!isNested, "nobody waits in a transaction")
+        let waiter = unsafe Waiter(
+            session.pointee.record, database: keyspace.database, keys: [], destination: nil,
+            wanted: .string, looksItself: false, looksEveryNanoseconds: nil,
+            isRESP3: self.reply.isRESP3, isSilent: isSilent,
+            deadlineNanoseconds: Self.deadline(milliseconds, state.clock),
+            service: WaitEnding(mayBeUnblocked: mayBeUnblocked, reply))
+        begin(waiter, newKeys: 0)
+        return waiter
+    }
+
+    /// The client does not want the reply to the command that runs.
+    private var isSilent: Bool {
+        unsafe !session.pointee.gate.isDisjoint(with: [.repliesOff, .skipNextReply])
+    }
+
+    private mutating func begin(_ waiter: Waiter, newKeys: Int) {
+        unsafe state.changeWaiterCount(by: 1, keys: newKeys)
+        unsafe state.clients.setWaiter(waiter, of: waiter.record)
+        unsafe session.pointee.waiter = waiter
+        unsafe session.pointee.gate.insert(.blocked)
+        followUp = .block
+    }
+
     private mutating func standInLine(
         at keys: [Key], destination: Key? = nil, wanted: ValueKind, milliseconds: Int64,
         looksEvery: Int64? = nil, _ service: WaiterService
     ) {
         let state = unsafe self.state
-        let session = unsafe self.session
         var distinct: [KeyCopy] = []
         for key in keys where !distinct.contains(where: { $0.key.bytes == key.bytes }) {
             distinct.append(KeyCopy(key))
@@ -109,19 +145,14 @@ extension Call {
             destination: destination.map(KeyCopy.init), wanted: wanted,
             looksItself: service.isReady != nil,
             looksEveryNanoseconds: looksEvery.map { $0 * 1_000_000 }, isRESP3: reply.isRESP3,
-            isSilent: !session.pointee.gate.isDisjoint(with: [.repliesOff, .skipNextReply]),
-            deadlineNanoseconds: Self.deadline(milliseconds, state.clock),
+            isSilent: isSilent, deadlineNanoseconds: Self.deadline(milliseconds, state.clock),
             service: service)
         var newKeys = 0
         for key in distinct {
             let shard = unsafe keyspace.shard(key.key)
             if unsafe shard.pointee.waits.add(waiter, at: key) { newKeys += 1 }
         }
-        state.changeWaiterCount(by: 1, keys: newKeys)
-        state.clients.setWaiter(waiter, of: waiter.record)
-        unsafe session.pointee.waiter = waiter
-        unsafe session.pointee.gate.insert(.blocked)
-        followUp = .block
+        begin(waiter, newKeys: newKeys)
     }
 
     /// The end of a wait; nil for never, and for what no server lives to see.

@@ -207,19 +207,44 @@ extension Executor {
         }
         unsafe state.stopWaiting(session)
         if waiter.isSilent { return .replied }
+        if let ending = waiter.service as? WaitEnding {
+            reply(ending, waiter, to: &output)
+            return .replied
+        }
         switch waiter.outcome {
         case .served:
             call.logPosition = waiter.logPosition
             output.append(waiter.reply.view)
         case .timedOut, .unblocked:
             output.append(waiter.isRESP3 ? "_\r\n" : "*-1\r\n")
-        case .unblockedWithError:
-            output.append("-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")
-            statistics.countError(code: ByteView("UNBLOCKED"))
+        case .unblockedWithError: unblockWithError(&output)
         case .waiting, .closed:
             break
         }
         return .replied
+    }
+
+    /// The reply to who waited for something else than keys.
+    private mutating func reply(
+        _ ending: WaitEnding, _ waiter: Waiter, to output: inout ByteBuffer
+    ) {
+        switch waiter.outcome {
+        case .served, .timedOut, .unblocked:
+            var reply = ReplyWriter()
+            reply.isRESP3 = waiter.isRESP3
+            ending.reply(&reply, waiter.outcome)
+            if !reply.buffer.isEmpty, reply.buffer.view[0] == UInt8(ascii: "-") {
+                statistics.countError(code: ByteView("ERR"))
+            }
+            output.append(reply.buffer.view)
+        case .unblockedWithError: unblockWithError(&output)
+        case .waiting, .closed: break
+        }
+    }
+
+    private mutating func unblockWithError(_ output: inout ByteBuffer) {
+        output.append("-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")
+        statistics.countError(code: ByteView("UNBLOCKED"))
     }
 
     /// Reads for a client whose wait was ended by a write, all its keys held. What was written may be

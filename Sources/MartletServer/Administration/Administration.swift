@@ -22,6 +22,7 @@ enum Administration {
             .slowLog(context),
             .time(context),
             .valueTransfer,
+            .waiting(context),
         ]
     }
 }

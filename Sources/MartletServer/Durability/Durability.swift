@@ -38,6 +38,10 @@ package final class Durability: @unchecked Sendable {
     let filesLock = Locked(())
     /// Replies wait for the log: `appendfsync always`.
     package let isSynchronous = Atomic<Bool>(false)
+    /// The files of the log hold all that is there, up to the log's durable position: not yet when it was
+    /// just turned on.
+    let isLogWhole = Atomic<Bool>(false)
+    private let waits = LogWaits()
 
     init(_ context: ServerContext) {
         self.context = context
@@ -73,11 +77,45 @@ package final class Durability: @unchecked Sendable {
         }
     }
 
+    // MARK: Waiting for the log
+
+    /// The log is on: WAITAOF may ask for it.
+    var keepsLog: Bool { state.withLock { $0.writer != nil } }
+
+    /// Whether everything logged before a position would survive a power cut.
+    func isDurable(_ position: UInt64) -> Bool {
+        isLogWhole.load(ordering: .acquiring)
+            && context.state.log.durable.load(ordering: .acquiring) >= position
+    }
+
+    /// Ends a wait when the log is durable up to a position, or is turned off.
+    ///
+    /// - Parameters:
+    ///   - position: of the log.
+    ///   - waiter: the wait.
+    ///   - loop: the client's, on which this runs.
+    func endWhenDurable(_ position: UInt64, _ waiter: Waiter, on loop: Int) {
+        waits.add(waiter, until: position)
+        // It may have come about before the wait was there to be ended.
+        if isDurable(position) || !keepsLog {
+            _ = context.state.end(waiter, .served, on: loop)
+        }
+    }
+
+    /// The files of the log hold all that is there from now on.
+    func logIsWhole() {
+        isLogWhole.store(true, ordering: .releasing)
+        waits.end(upTo: context.state.log.durable.load(ordering: .acquiring), context.state)
+    }
+
     private var listener: LogWriter.Listener {
         LogWriter.Listener(
-            durable: { [context] position in
+            durable: { [self] position in
                 for loop in context.loops {
                     loop.post { [unowned loop] in loop.release(upTo: position) }
+                }
+                if isLogWhole.load(ordering: .acquiring) {
+                    waits.end(upTo: position, context.state)
                 }
             },
             failed: { [context] error in
@@ -167,8 +205,12 @@ package final class Durability: @unchecked Sendable {
             state.isClosing = state.writer != nil
             return state.writer
         }
+        isLogWhole.store(false, ordering: .releasing)
+        waits.end(upTo: LogWaits.never, context.state)
         guard let writer = closed else { return }
         later("log-off") { durability in
+            // A rewrite that was under way may have said the contrary.
+            durability.isLogWhole.store(false, ordering: .releasing)
             durability.context.state.whileHoldingAllShards {
                 durability.context.state.setLog(.off)
             }

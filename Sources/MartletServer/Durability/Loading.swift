@@ -73,6 +73,7 @@ extension Durability {
             if let error = rewrite(startsLogging: true) { throw error }
         } else {
             beginLogging()
+            logIsWhole()
         }
     }
 

@@ -99,6 +99,7 @@ extension Durability {
         } catch {
             return error
         }
+        logIsWhole()
         return nil
     }
 

@@ -357,6 +357,8 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     func finishWait(_ id: Int64) {
         guard let client = unsafe work.pointee.blocked.remove(id) else { return }
         var reply = ByteBuffer()
+        // What tells of no key waits for nothing: of a log that fails it is told all the same.
+        let isOfKeys = unsafe client.pointee.session.pointee.waiter?.isForKeys ?? true
         // What its reply shows comes after what it is told of.
         unsafe work.pointee.executor.tellTrackers()
         let connection = unsafe client.pointee.connection
@@ -373,7 +375,9 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         }
         connection.setMayIdle(unsafe client.pointee.session.pointee.record.subscriptionCount > 0)
         // At once: a KILL that came too late to end the wait must not drop what it brought.
-        if !reply.isEmpty { connection.send(reply.view, until: positionToAwait) }
+        if !reply.isEmpty {
+            connection.send(reply.view, until: isOfKeys ? positionToAwait : 0)
+        }
         if unsafe client.pointee.closesAfterWait {
             connection.close(afterFlush: true)
         } else {

@@ -137,9 +137,8 @@ private func unblock(_ call: inout Call) throws(CommandError) -> Effect {
 
     let clients = unsafe call.state.clients
     if let record = clients.record(id), let waiter = clients.waiter(of: record),
-        waiter.end(outcome)
+        waiter.mayBeUnblocked, unsafe call.state.end(waiter, outcome, on: call.loop)
     {
-        unsafe call.state.waiterEnded.call(EndedWaiter(waiter: waiter, loop: call.loop))
         call.reply.integer(1)
     } else {
         call.reply.integer(0)

@@ -41,7 +41,7 @@ extension Call {
     /// itself NOLOOP makes no difference. All shards are held.
     ///
     /// SWAPDB is included, other than in Redis: every key of two databases may have changed.
-    mutating func invalidateAllCopies() {
+    package mutating func invalidateAllCopies() {
         guard keyspace.sinks.contains(.tracking) else { return }
         let tracking = unsafe state.tracking
         for index in unsafe 0..<keyspace.keyspace.pointee.shardCount {

@@ -63,7 +63,7 @@ package struct Executor: ~Copyable {
     private let counts: LoopCounts
     private let lookup: CommandLookup
     private let conditions: UnsafeMutableRawPointer
-    /// What holds a replay up: nothing.
+    /// What holds a replay up, and who is told of it: nothing, and nobody.
     private let noConditions: UnsafeMutableRawPointer
     private let sinks: UnsafeMutableRawPointer
     /// Ticks after which a command is looked at more closely.
@@ -135,7 +135,7 @@ package struct Executor: ~Copyable {
         unsafe noConditions = .allocate(byteCount: 64, alignment: 64)
         unsafe noConditions.storeBytes(of: 0, as: UInt64.self)
         unsafe conditions = replaysLog ? noConditions : state.conditionsWord
-        unsafe sinks = state.sinksWord
+        unsafe sinks = replaysLog ? noConditions : state.sinksWord
         quiescent = Quiescence.shared.register()
         let noArguments = unsafe Arguments(
             store.views, count: 0, firstKeyIndex: 0, firstKeyHash: 0,

@@ -17,6 +17,10 @@ package struct RDBOptions: Sendable {
     /// Keys and fields past their deadline are left out. The base of a log keeps them: what follows in
     /// the log may speak of them.
     package var dropsExpired = true
+    /// The file is read to its end and no key is made: values are passed over. With one thread.
+    package var onlyLooks = false
+    /// Keys of the file take the place of those that are there; else such a key is an error.
+    package var replacesKeys = false
     /// The checksum at the end is verified: `rdbchecksum`.
     package var hasChecksum = true
     /// Threads that make keys, the caller's included.
@@ -86,7 +90,7 @@ package struct RDBReader: ~Copyable {
     /// - Parameters:
     ///   - input: the file's bytes.
     ///   - path: its name, for errors.
-    ///   - state: what it is loaded into; it has none of the file's keys.
+    ///   - state: what it is loaded into; it has none of the file's keys, unless these replace them.
     ///   - options: what is wanted.
     package init(
         _ input: consuming RDBInput, path: String, into state: EngineState,
@@ -326,7 +330,14 @@ package struct RDBReader: ~Copyable {
         loader.lock(key)
         defer { loader.unlock(key) }
         if loader.keys.isTaken(key) {
-            throw RDBError(.duplicateKey(Self.quoted(keyRoom.view)), at: offset)
+            if !options.replacesKeys {
+                throw RDBError(.duplicateKey(Self.quoted(keyRoom.view)), at: offset)
+            }
+            if !options.onlyLooks { _ = loader.keys.remove(key) }
+        }
+        if options.onlyLooks {
+            try input.skip(valueOf: type, isValkey: summary.isValkey)
+            return
         }
         switch try values.read(type, &input, key, &loader) {
         case .empty:

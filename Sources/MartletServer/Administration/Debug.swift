@@ -64,6 +64,8 @@ private func runDebug(
         context.log.write(.warning, "DEBUG LOG: \(message)")
         call.reply.ok()
     case ("error", 3): call.reply.error(try call.arguments.next())
+    case ("reload", 2...): try reload(&call, context.durability)
+    case ("loadaof", 2): try loadLog(&call, context.durability)
     default:
         throw call.error(
             "ERR unknown subcommand or wrong number of arguments for "
@@ -96,6 +98,36 @@ private func sleep(_ call: inout Call) {
         rest -= step
     }
     call.reply.ok()
+}
+
+// MARK: The data set
+
+private func reload(_ call: inout Call, _ durability: Durability) throws(CommandError) {
+    var options = ReloadOptions()
+    while !call.arguments.isAtEnd {
+        if call.arguments.skip("merge") {
+            options.merges = true
+        } else if call.arguments.skip("noflush") {
+            options.empties = false
+        } else if call.arguments.skip("nosave") {
+            options.saves = false
+        } else {
+            throw .invalid("DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+        }
+    }
+    try refuseInTransaction(&call)
+    let chosen = options
+    durability.reload(&call) { $0.reloadSnapshot(chosen) }
+}
+
+private func loadLog(_ call: inout Call, _ durability: Durability) throws(CommandError) {
+    try refuseInTransaction(&call)
+    durability.reload(&call) { $0.reloadLog() }
+}
+
+/// Other threads load, and take the shards that a transaction holds.
+private func refuseInTransaction(_ call: inout Call) throws(CommandError) {
+    if call.isNested { throw .invalid("Command not allowed inside a transaction") }
 }
 
 // MARK: Keys
@@ -216,6 +248,8 @@ private func help(_ call: inout Call) {
             "    Return hash table statistics of the specified database.",
             "HTSTATS-KEY <key>",
             "    Like HTSTATS but for the hash table stored at <key>'s value.",
+            "LOADAOF",
+            "    Flush the AOF buffers on disk and reload the AOF in memory.",
             "LOG <message>",
             "    Write <message> to the server log.",
             "OBJECT <key>",
@@ -231,6 +265,12 @@ private func help(_ call: inout Call) {
             "    true, false.",
             "QUICKLIST-PACKED-THRESHOLD <size>",
             "    Accepted for test suites.",
+            "RELOAD [option ...]",
+            "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+            "    * MERGE: conflicting keys will be loaded from RDB.",
+            "    * NOFLUSH: the existing database will not be removed before load, but",
+            "      conflicting keys are an error.",
+            "    * NOSAVE: the database will be loaded from an existing RDB file.",
             "SET-ACTIVE-EXPIRE <0|1>",
             "    Setting it to 0 disables expiring keys in background when they are not",
             "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",

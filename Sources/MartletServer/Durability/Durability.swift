@@ -24,6 +24,8 @@ package final class Durability: @unchecked Sendable {
         var writer: LogWriter?
         /// A log that was turned off is not closed yet: its files have their owner still.
         var isClosing = false
+        /// DEBUG RELOAD or LOADAOF is at work: no job begins.
+        var isReloading = false
         var job: Job?
         var snapshot: Snapshot?
         var jobBeganSeconds: Int64 = 0
@@ -141,13 +143,15 @@ package final class Durability: @unchecked Sendable {
     ///
     /// - Returns: whether everything that was acknowledged is as durable as it was promised to be.
     func end() -> Bool {
-        if context.state.conditions.contains(.loading) { return true }
         state.withLock { $0.snapshot }?.cancel()
         // A log that was just turned off is brought to its end all the same.
-        while state.withLock({ $0.isClosing }) { usleep(1_000) }
+        while state.withLock({ $0.isClosing || $0.isReloading }) { usleep(1_000) }
         return filesLock.withLock { _ in
             var isWhole = true
-            if context.shutdown.saves ?? !settings.savePoints.isEmpty {
+            // Of data that are not there as a whole no snapshot takes the place of a good one.
+            if context.state.conditions.contains(.loading) {
+                context.log.write(.warning, "The data are not loaded: no snapshot is saved.")
+            } else if context.shutdown.saves ?? !settings.savePoints.isEmpty {
                 context.log.write(.notice, "Saving the final RDB snapshot before exiting.")
                 var failure: StorageError?
                 context.state.whileHoldingAllShards {
@@ -172,6 +176,9 @@ package final class Durability: @unchecked Sendable {
         throws(ValueError)
     {
         if before.keepsLog != after.keepsLog {
+            if context.state.conditions.contains(.loading) {
+                throw ValueError(text: "the data are being loaded: try again")
+            }
             if after.keepsLog { try turnOn() } else { turnOff() }
         } else if after.keepsLog && before.policy != after.policy {
             later("policy") { durability in

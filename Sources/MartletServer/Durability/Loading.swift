@@ -42,12 +42,7 @@ extension Durability {
         state.withLock { $0.status.loadingTotalBytes = total }
         for part in parts {
             let partBegin = context.state.clock.wallMilliseconds()
-            let file = try storage.open(part.name)
-            var start = 0
-            if try LogScanner.startsWithSnapshot(file) {
-                start = try loadSnapshot(part.name, storage, isBase: true)
-            }
-            let scanner = try replay(part, file, from: start, in: directory)
+            let scanner = try load(part, storage, in: directory)
             if let cut = try directory.accept(scanner, of: part) {
                 context.log.write(
                     .warning,
@@ -77,10 +72,21 @@ extension Durability {
         }
     }
 
+    /// Loads one file of the log, a snapshot at its beginning included.
+    func load(
+        _ part: AppendOnlyDirectory.Part, _ storage: any Storage, in directory: AppendOnlyDirectory
+    ) throws(StorageError) -> LogScanner {
+        let file = try storage.open(part.name)
+        var start = 0
+        if try LogScanner.startsWithSnapshot(file) {
+            start = try loadSnapshot(part.name, storage, isBase: true)
+        }
+        return try replay(part, from: start, in: directory)
+    }
+
     /// Replays the commands of one file.
     private func replay(
-        _ part: AppendOnlyDirectory.Part, _ file: any StorageFile, from start: Int,
-        in directory: AppendOnlyDirectory
+        _ part: AppendOnlyDirectory.Part, from start: Int, in directory: AppendOnlyDirectory
     ) throws(StorageError) -> LogScanner {
         var scanner = try directory.scanner(part, from: start)
         let replay = LogReplay(
@@ -113,16 +119,23 @@ extension Durability {
 
     /// Loads a snapshot, or the one that a log begins with.
     ///
+    /// - Parameters:
+    ///   - name: of the file.
+    ///   - storage: where it is.
+    ///   - isBase: a log follows: what is past its deadline is kept.
+    ///   - replacesKeys: its keys take the place of those that are there.
     /// - Returns: where it ends in the file.
+    /// - Throws: what is wrong with the file; a part of its keys may be there then.
     @discardableResult
-    private func loadSnapshot(
-        _ name: String, _ storage: any Storage, isBase: Bool = false
+    func loadSnapshot(
+        _ name: String, _ storage: any Storage, isBase: Bool = false, replacesKeys: Bool = false
     ) throws(StorageError) -> Int {
         let file = try storage.open(name)
         var options = RDBOptions()
         options.hasChecksum = settings.hasChecksum
         options.threads = context.loops.count
         options.dropsExpired = !isBase
+        options.replacesKeys = replacesKeys
         let total = file.size
         let progress = Locked(LoadProgress(name: name, bytes: total, context.state.clock))
         state.withLock { $0.status.loadingTotalBytes = max($0.status.loadingTotalBytes, total) }
@@ -130,14 +143,7 @@ extension Durability {
             state.withLock { $0.status.loadingLoadedBytes = bytes }
             if let line = progress.withLock({ $0.line(at: bytes) }) { log(line) }
         }
-        var offset = 0
-        let input = RDBInput(hasChecksum: settings.hasChecksum) {
-            (buffer, count) throws(StorageError) in
-            let got = try file.read(at: offset, count: count, into: &buffer)
-            offset += got
-            return got
-        }
-        var reader = RDBReader(input, path: name, into: context.state, options)
+        var reader = reader(of: file, options)
         let summary = try reader.load()
         state.withLock { state in
             state.status.keysLoaded += summary.keys
@@ -154,6 +160,18 @@ extension Durability {
                 .warning, "What the module \(module) wrote into \(name) was passed over")
         }
         return summary.endOffset
+    }
+
+    /// A reader of a snapshot.
+    func reader(of file: any StorageFile, _ options: RDBOptions) -> RDBReader {
+        var offset = 0
+        let input = RDBInput(hasChecksum: settings.hasChecksum) {
+            (buffer, count) throws(StorageError) in
+            let got = try file.read(at: offset, count: count, into: &buffer)
+            offset += got
+            return got
+        }
+        return RDBReader(input, path: file.name, into: context.state, options)
     }
 
     private func log(_ text: String) { context.log.write(.notice, text) }

@@ -14,19 +14,24 @@ extension Durability {
 
     // MARK: Asked for
 
-    /// BGSAVE. The caller holds all shards: that is the point in time.
-    func beginSave() throws(Refusal) {
+    /// Notes that a job is under way, unless one is.
+    private func begin(_ job: Job) throws(Refusal) {
         let now = context.state.clock.wallSeconds()
         try state.withLock { (state) throws(Refusal) in
             switch state.job {
             case .save: throw .saveInProgress
             case .rewrite: throw .rewriteInProgress
-            case nil: break
+            case nil: if state.isReloading { throw .saveInProgress }
             }
-            state.job = .save
+            state.job = job
             state.jobBeganSeconds = now
-            state.status.lastTryUnixSeconds = now
+            if job == .save { state.status.lastTryUnixSeconds = now }
         }
+    }
+
+    /// BGSAVE. The caller holds all shards: that is the point in time.
+    func beginSave() throws(Refusal) {
+        try begin(.save)
         let changes = context.count(.changes)
         let snapshot = Snapshot.begin(
             context.state, encoder: encoder, holdsAllShards: true)
@@ -105,16 +110,7 @@ extension Durability {
 
     /// The same in the background.
     func beginRewrite() throws(Refusal) {
-        let now = context.state.clock.wallSeconds()
-        try state.withLock { (state) throws(Refusal) in
-            switch state.job {
-            case .save: throw .saveInProgress
-            case .rewrite: throw .rewriteInProgress
-            case nil: break
-            }
-            state.job = .rewrite
-            state.jobBeganSeconds = now
-        }
+        try begin(.rewrite)
         context.log.write(.notice, "Background append only file rewriting started")
         later("rewrite") { durability in
             durability.rewriteEnded(durability.rewrite())

@@ -328,7 +328,10 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         var isLate = unsafe work.pointee.executor.serveLeftWaiters()
         if unsafe work.pointee.blocked.isEmpty { return isLate ? 1 : .max }
         let now = state.clock.monotonicNanoseconds()
-        while let waiter = unsafe work.pointee.blocked.nextLook(nowNanoseconds: now) {
+        // What is there while data are loaded is nothing to be served from.
+        while !state.conditions.contains(.loading),
+            let waiter = unsafe work.pointee.blocked.nextLook(nowNanoseconds: now)
+        {
             isLate = unsafe work.pointee.executor.lookAgain(waiter)
         }
         unsafe work.pointee.blocked.takeUpPostponed()

@@ -12,7 +12,7 @@ import pytest
 
 import generators
 from differential import Judge, Peer, about, feature_set, render_command
-from resp import Reply, render
+from resp import Reply, parse, render
 from servers import MARTLET, SHARE, Server
 
 # What waits, listens, or says which connection asks has no effect on keys.
@@ -105,18 +105,83 @@ def move(source: Server, target: Server) -> None:
     target.start()
 
 
+def rewrite(server: Server) -> None:
+    """Rewrites the log, and waits for the end of it."""
+    with server.connect() as control:
+        control.ok("BGREWRITEAOF")
+        while b"aof_rewrite_in_progress:1" in control.ok("INFO", "persistence"):
+            time.sleep(0.01)
+        assert b"aof_last_bgrewrite_status:ok" in control.ok("INFO", "persistence")
+
+
 @pytest.mark.parametrize("seed", range(max(1, int(4 * SHARE))))
-@pytest.mark.parametrize("rewrites", [False, True])
-def test_everything_is_there_after_a_kill(new_server, seed, rewrites):
-    server = new_server(*LOG, "--io-threads", "2")
+@pytest.mark.parametrize("base", [None, "rdb", "aof"])
+def test_everything_is_there_after_a_kill(new_server, seed, base):
+    server = new_server(*LOG, "--io-threads", "2", "--aof-use-rdb-preamble", "no" if base == "aof" else "yes")
     features = feature_set(server)
     fill(server, f"log {seed}", features)
-    if rewrites:
+    if base:
         with server.connect() as control:
             control.ok("BGREWRITEAOF")
         fill(server, f"more {seed}", features)
     before = state(server)
     server.kill()
+    server.start()
+    assert_same(before, state(server))
+
+
+def test_large_values_make_a_base_of_small_commands_while_they_change(new_server):
+    server = new_server(*LOG, "--io-threads", "2", "--aof-use-rdb-preamble", "no")
+    with server.connect() as client:
+        for number in range(0, 6000, 100):
+            members = [str(member) for member in range(number, number + 100)]
+            client.ok("SADD", "set", *(f"member:{member}" for member in members))
+            client.ok("RPUSH", "list", *(f"element:{member}" for member in members))
+            client.ok("ZADD", "zset", *(part for member in members for part in (int(member) / 7, f"m:{member}")))
+            client.ok("HSET", "hash", *(part for member in members for part in (f"f:{member}", "v" * 20)))
+            client.pipeline([("XADD", "stream", f"{int(member) + 1}-0", "name", "v" * 20) for member in members])
+        client.ok("HPEXPIREAT", "hash", 10**13, "FIELDS", 2, "f:7", "f:2007")
+        client.ok("XGROUP", "CREATE", "stream", "group", 0)
+        client.ok("XREADGROUP", "GROUP", "group", "ann", "COUNT", 3000, "STREAMS", "stream", ">")
+        client.ok("PEXPIREAT", "zset", 10**13)
+        # Pending and deleted: no command makes it.
+        client.ok("XGROUP", "CREATE", "odd", "group", "$", "MKSTREAM")
+        client.ok("XADD", "odd", "1-0", "a", "1")
+        client.ok("XADD", "odd", "2-0", "a", "1")
+        client.ok("XREADGROUP", "GROUP", "group", "ann", "STREAMS", "odd", ">")
+        client.ok("XDEL", "odd", "1-0")
+        client.ok("BGREWRITEAOF")
+        number = 0
+        while b"aof_rewrite_in_progress:1" in client.ok("INFO", "persistence") or number < 300:
+            number += 1
+            client.pipeline([
+                ("SREM", "set", f"member:{number}"), ("LPOP", "list"), ("LSET", "list", -number, "changed"),
+                ("ZINCRBY", "zset", 1, f"m:{number * 7 % 6000}"), ("HSET", "hash", f"f:{number * 3 % 6000}", "w"),
+                ("XDEL", "stream", f"{number * 5 % 6000 + 1}-0"), ("XACK", "stream", "group", f"{number}-0"),
+                ("HPERSIST", "hash", "FIELDS", 1, "f:7"), ("SELECT", 1), ("INCR", "n"), ("SELECT", 0)])
+    before = state(server)
+    base, = (server.directory / "appendonlydir").glob("*.base.aof")
+    commands, at, data = [], 0, base.read_bytes()
+    while at < len(data):
+        if data[at:at + 1] == b"#":
+            at = data.index(b"\n", at) + 1
+            continue
+        command, at = parse(data, at)
+        commands.append([part.value for part in command.value])
+    assert max(len(command) for command in commands) <= 2 + 2 * 64
+    assert {command[0] for command in commands} >= {b"SADD", b"RPUSH", b"ZADD", b"HSET", b"XADD", b"XCLAIM"}
+    assert [command[1] for command in commands if command[0] == b"RESTORE"] == [b"odd"]
+    server.kill()
+    server.start()
+    assert_same(before, state(server))
+    # A base is whole or refused, wherever it is cut, and whatever changes in it.
+    server.stop_keeping_files()
+    for broken in (data[:-60], data[:data.rindex(b"#CRC")], data[:len(data) // 2],
+                   data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]):
+        base.write_bytes(broken)
+        with pytest.raises(RuntimeError, match="could not be loaded"):
+            server.start()
+    base.write_bytes(data)
     server.start()
     assert_same(before, state(server))
 
@@ -139,18 +204,23 @@ def test_a_snapshot_has_everything(new_server, seed, command):
 
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("oracle", ["redis7", "redis8", "valkey9"])
-def test_our_log_opens_there_and_theirs_here(new_server, oracle, is_killed):
-    theirs = new_server(*LOG, name=oracle)
-    ours = new_server(*LOG)
-    features = movable(feature_set(theirs) & feature_set(ours), oracle)
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_our_log_opens_there_and_theirs_here(new_server, oracle, preamble, is_killed):
+    """The bases of the logs are snapshots, or commands."""
+    options = (*LOG, "--aof-use-rdb-preamble", preamble)
+    theirs = new_server(*options, name=oracle)
+    ours = new_server(*options)
+    features = feature_set(theirs) & feature_set(ours)
+    if preamble == "yes":
+        features = movable(features, oracle)
     with ours.connect() as control:
         control.ok("FLUSHALL")
     fill(ours, f"to {oracle}", features, 1000)
-    with ours.connect() as control:
-        control.ok("BGREWRITEAOF")
-        # What is older than it may hold commands that only we know.
-        while b"aof_rewrite_in_progress:1" in control.ok("INFO", "persistence"):
-            time.sleep(0.01)
+    # What is older than it may hold commands that only we know.
+    rewrite(ours)
+    base = "rdb" if preamble == "yes" else "aof"
+    manifest = (ours.directory / "appendonlydir/appendonly.aof.manifest").read_text()
+    assert f"base.{base} " in manifest, manifest
     fill(ours, f"to {oracle} too", features, 500)
     before = state(ours)
     if is_killed:
@@ -164,6 +234,8 @@ def test_our_log_opens_there_and_theirs_here(new_server, oracle, is_killed):
     found = state(theirs)
     assert_same(found, before, oracle)
     fill(theirs, f"from {oracle}", features, 1000)
+    if preamble == "no":
+        rewrite(theirs)
     # What their log leaves out (consumers that hold nothing) is gone for them as well.
     theirs.stop_keeping_files()
     theirs.start()

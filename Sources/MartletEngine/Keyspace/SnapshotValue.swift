@@ -21,6 +21,8 @@ import Synchronization
 package protocol SnapshotPieces: AnyObject {
     /// Appends an element of a list; in no particular order, their bytes are put in order later.
     func append(element: ListElement, to buffer: inout ByteBuffer)
+    /// The elements of a node of a list have been appended: their bytes go together.
+    func endNode(_ buffer: inout ByteBuffer)
     /// Appends a member of a set.
     func append(member: ByteView, to buffer: inout ByteBuffer)
     /// Appends a member of a sorted set.
@@ -31,6 +33,10 @@ package protocol SnapshotPieces: AnyObject {
     func append(block: StreamBlockContents, to buffer: inout ByteBuffer)
     /// Appends what stands behind the last element.
     func end(_ buffer: inout ByteBuffer)
+}
+
+extension SnapshotPieces {
+    package func endNode(_ buffer: inout ByteBuffer) {}
 }
 
 extension Entry {
@@ -91,6 +97,7 @@ final class SnapshotValue: @unchecked Sendable {
                         pieces.append(element: records.element(offset), to: &run.bytes)
                         offset = records.next(offset)
                     }
+                    pieces.endNode(&run.bytes)
                 }
             }
             self.walk = walk

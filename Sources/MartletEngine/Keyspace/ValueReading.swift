@@ -183,6 +183,9 @@ package struct StreamContents {
         unsafe GroupContents(stream.pointee.groups.group(at: index))
     }
 
+    /// Whether an entry is there. Complexity: O(log n), and the entries of a block.
+    package func contains(_ id: StreamID) -> Bool { unsafe stream.pointee.contains(id) }
+
     /// What the stream remembers of producers; nil when it never had one and no limits of its own.
     package var producers: ProducerRecord? { unsafe stream.pointee.producers.record }
 }
@@ -225,6 +228,11 @@ package struct GroupContents {
             body(entry)
             return true
         }
+    }
+
+    /// The name of the consumer that a pending entry was delivered to; nil when it is nobody's.
+    package func consumerName(of entry: PendingEntry) -> ByteView? {
+        unsafe group.pointee.consumer(of: entry)?.pointee.name
     }
 
     /// Consumer number `index` in order of names.

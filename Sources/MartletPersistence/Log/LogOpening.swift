@@ -113,6 +113,10 @@ extension AppendOnlyDirectory {
         case nil:
             preconditionFailure("a part is accepted after it was scanned to its end")
         }
+        if part.isBase && scanner.seed != nil && scanner.closingOffset == nil {
+            throw .damaged(
+                path: part.name, offset: scanner.position, reason: "its last line is missing")
+        }
         if part.isLast && !part.isBase {
             lastScan = LastScan(
                 name: part.name, sequence: part.sequence, seed: scanner.seed, end: end,

@@ -346,9 +346,7 @@ private let persistence: [Directive] = [
     .init(
         "aof-load-corrupt-tail-max-size", kind: bytes, initial: .integer(0),
         standing: .withoutEffect("a bad tail of any size is cut, and kept beside the log")),
-    .init(
-        "aof-use-rdb-preamble", kind: .boolean, initial: .boolean(true),
-        standing: .awaiting("bases in the form of commands")),
+    .init("aof-use-rdb-preamble", kind: .boolean, initial: .boolean(true)),
     .init("aof-timestamp-enabled", kind: .boolean, initial: .boolean(false), traits: .immutable),
     .init(
         "aof-rewrite-incremental-fsync", kind: .boolean, initial: .boolean(true),

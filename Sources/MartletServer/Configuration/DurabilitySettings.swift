@@ -12,6 +12,8 @@ package struct DurabilitySettings: Sendable, Equatable {
     package let logFile: String
     package let logHasChecksums: Bool
     package let logHasTimestamps: Bool
+    /// `aof-use-rdb-preamble`: bases of the log are snapshots, not commands.
+    package let basesAreSnapshots: Bool
     /// `aof-load-truncated`
     package let acceptsTornTail: Bool
     /// `auto-aof-rewrite-percentage`; 0 for never.

@@ -202,6 +202,7 @@ package struct Settings: Sendable, Equatable {
             logDirectory: values.text("appenddirname"), logFile: values.text("appendfilename"),
             logHasChecksums: values.boolean("aof-checksum"),
             logHasTimestamps: values.boolean("aof-timestamp-enabled"),
+            basesAreSnapshots: values.boolean("aof-use-rdb-preamble"),
             acceptsTornTail: values.boolean("aof-load-truncated"),
             rewriteGrowthPercent: values.integer("auto-aof-rewrite-percentage"),
             rewriteBytesMin: values.integer("auto-aof-rewrite-min-size"),

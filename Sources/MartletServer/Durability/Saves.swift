@@ -77,7 +77,12 @@ extension Durability {
         let switches = writer.currentStatus.switchCount
         let queue = context.state.log
         let policy = settings.policy
-        let snapshot = Snapshot.begin(context.state, encoder: encoder) { [self] in
+        let isSnapshot = settings.basesAreSnapshots
+        let snapshot = Snapshot.begin(
+            context.state,
+            encoder: isSnapshot
+                ? encoder : CommandSnapshotEncoder(at: context.state.clock.wallMilliseconds())
+        ) { [self] in
             if startsLogging {
                 isSynchronous.store(policy == .always, ordering: .relaxed)
                 context.state.setLog(policy == .always ? .synchronous : .on)
@@ -89,7 +94,10 @@ extension Durability {
         state.withLock { $0.snapshot = snapshot }
         do throws(StorageError) {
             let name = try writer.perform { $0.temporaryBasePath }
-            if let error = write(snapshot, to: name, isBase: true) { throw error }
+            let error =
+                isSnapshot
+                ? write(snapshot, to: name, isBase: true) : writeCommands(of: snapshot, to: name)
+            if let error { throw error }
             var status = writer.currentStatus
             while status.switchCount == switches {
                 queue.wake()
@@ -99,7 +107,7 @@ extension Durability {
             if let error = status.switchFailure { throw error }
             let first = status.increment
             try writer.perform { (directory) throws(StorageError) in
-                try directory.installBase(isSnapshot: true, first: first)
+                try directory.installBase(isSnapshot: isSnapshot, first: first)
             }
         } catch {
             return error
@@ -265,6 +273,32 @@ extension Durability {
         return nil
     }
 
+    /// Writes a snapshot's commands to the file that becomes the base of a log.
+    private func writeCommands(of snapshot: Snapshot, to name: String) -> StorageError? {
+        do throws(StorageError) {
+            try createFile(name) { [settings] (file) throws(StorageError) in
+                var writer = LogBaseWriter(file, hasChecksums: settings.logHasChecksums)
+                var failure: StorageError?
+                let isWhole = snapshot.walk { database, commands in
+                    do throws(StorageError) {
+                        try writer.append(commands, database: database)
+                    } catch {
+                        failure = error
+                    }
+                    return failure == nil
+                }
+                if let failure { throw failure }
+                if !isWhole { throw .system(call: "snapshot", path: name, code: ECANCELED) }
+                try writer.end()
+            }
+        } catch {
+            snapshot.cancel()
+            _ = snapshot.walk { _, _ in false }
+            return error
+        }
+        return nil
+    }
+
     private func replaceFile(
         _ name: String, isHeld: Bool = false,
         _ fill: (inout RDBWriter) throws(StorageError) -> Void
@@ -280,10 +314,7 @@ extension Durability {
         _ name: String, isBase: Bool, isHeld: Bool = false,
         _ fill: (inout RDBWriter) throws(StorageError) -> Void
     ) throws(StorageError) {
-        let storage = try openStorage()
-        if try storage.size(name) != nil { try storage.unlink(name) }
-        let file = try storage.create(name)
-        do throws(StorageError) {
+        try createFile(name) { (file) throws(StorageError) in
             var writer = RDBWriter(
                 compresses: settings.compresses, hasChecksum: settings.hasChecksum
             ) { (chunk) throws(StorageError) in try file.append(chunk) }
@@ -294,6 +325,18 @@ extension Durability {
             try fill(&writer)
             try writer.end()
             try file.sync()
+        }
+    }
+
+    /// Makes a file, which goes again if it cannot be filled.
+    private func createFile(
+        _ name: String, _ fill: (any StorageFile) throws(StorageError) -> Void
+    ) throws(StorageError) {
+        let storage = try openStorage()
+        if try storage.size(name) != nil { try storage.unlink(name) }
+        let file = try storage.create(name)
+        do throws(StorageError) {
+            try fill(file)
         } catch {
             try? storage.unlink(name)
             throw error

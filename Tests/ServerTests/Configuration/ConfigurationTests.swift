@@ -255,10 +255,7 @@ private func content(_ path: String) throws -> String {
             ("dir", "/tmp", "can't set protected config"),
             ("requirepass", "x\ny", "control characters are not allowed"),
             ("appendonly", "no", "no"),
-            (
-                "aof-use-rdb-preamble", "no",
-                "Martlet does not have bases in the form of commands yet"
-            ),
+            ("aof-use-rdb-preamble", "no", "no"),
             ("foo", "bar", "ERR Unknown option or number of arguments for CONFIG SET - 'foo'"),
             (
                 "rename-command", "x",

@@ -137,10 +137,19 @@ public final class Server {
     /// Waits until somebody asks for the end, then stops accepting, serves what was sent, flushes
     /// replies and stops the loops.
     ///
+    /// Where a snapshot is due at the end and cannot be saved, the server goes on, unless it is forced.
+    ///
+    /// - Parameter whenRefused: called when it goes on.
     /// - Returns: whether everything that was acknowledged is where it was to be.
-    package func runToEnd() -> Bool {
-        context.shutdown.wait()
-        return stop()
+    package func runToEnd(whenRefused: () -> Void = {}) -> Bool {
+        while true {
+            context.shutdown.wait()
+            if context.durability.saveBeforeEnd() { return stop() }
+            for waiter in context.shutdown.refuse() {
+                _ = context.state.end(waiter, .served)
+            }
+            whenRefused()
+        }
     }
 
     /// Ends in order: no new connections, what was read is served, replies leave, the log is closed.
@@ -151,7 +160,8 @@ public final class Server {
         group.closeListeners()
         let grace = context.configuration.settings.shutdownTimeoutSeconds
         // Drained loops end by themselves; to stop them would cut the grace.
-        group.drain(graceMilliseconds: context.shutdown.isNow ? 0 : UInt64(max(0, grace)) * 1000)
+        let isNow = context.shutdown.wish?.isNow ?? false
+        group.drain(graceMilliseconds: isNow ? 0 : UInt64(max(0, grace)) * 1000)
         group.join()
         context.state.abandonErrands()
         return context.durability.end()

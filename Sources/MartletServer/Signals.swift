@@ -69,6 +69,9 @@ package final class SignalWatcher: Sendable {
         }
     }
 
+    /// The server goes on: the next signal is the first one again.
+    package func goOn() { isStopping.store(false, ordering: .releasing) }
+
     /// Turns one signal into its request.
     func receive(_ number: Int32) {
         switch number {

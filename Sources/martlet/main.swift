@@ -20,14 +20,16 @@ enum Program {
         do {
             let server = try Server(launch)
             let context = server.context
-            _ = SignalWatcher { request in
+            let signals = SignalWatcher { request in
                 launch.log.write(.warning, Banner.received(request))
                 switch request {
                 case .stop(let number):
                     let settings = context.configuration.settings
                     let options =
                         number == SIGINT ? settings.shutdownOnInterrupt : settings.shutdownOnTerm
-                    context.shutdown.ask(now: options.now, saves: options.saves)
+                    context.shutdown.ask(
+                        ShutdownRequest.Wish(
+                            isNow: options.now, saves: options.saves, isForced: options.force))
                 case .exit(let status): exit(status)
                 case .reopenLog:
                     do {
@@ -36,7 +38,8 @@ enum Program {
                         launch.log.write(.warning, "Can't reopen the log file: \(error)")
                     }
                 }
-            }.start()
+            }
+            _ = signals.start()
             launch.log.write(.notice, Banner.initialized)
             try server.start()
             do {
@@ -50,7 +53,7 @@ enum Program {
                 return 1
             }
             launch.announceReady()
-            let isWhole = server.runToEnd()
+            let isWhole = server.runToEnd { signals.goOn() }
             launch.finish()
             return isWhole ? 0 : 1
         } catch {

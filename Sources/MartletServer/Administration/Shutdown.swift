@@ -56,8 +56,12 @@ private func shutDown(
         throw .invalid("No shutdown in progress.")
     }
     context.log.write(.warning, "User requested shutdown...")
-    context.shutdown.ask(now: isNow, saves: saves ? true : savesNot ? false : nil)
-    // No reply: the client sees the connection close, as with Redis.
-    call.followUp = .closeAfterReply
+    // No reply but when the server goes on: the client sees the connection close, as with Redis.
+    let waiter = call.wait(milliseconds: 0, mayBeUnblocked: false) { reply, _ in
+        reply.error("ERR Errors trying to SHUTDOWN. Check logs." as String)
+    }
+    let wish = ShutdownRequest.Wish(
+        isNow: isNow, saves: saves ? true : savesNot ? false : nil, isForced: isForced)
+    context.shutdown.ask(wish, waiter)
     return .none
 }

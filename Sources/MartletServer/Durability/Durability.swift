@@ -26,6 +26,8 @@ package final class Durability: @unchecked Sendable {
         var isClosing = false
         /// DEBUG RELOAD or LOADAOF is at work: no job begins.
         var isReloading = false
+        /// Changes there were when the snapshot of the end was saved.
+        var changesAtEnd: UInt64?
         var job: Job?
         var snapshot: Snapshot?
         var jobBeganSeconds: Int64 = 0
@@ -139,6 +141,52 @@ package final class Durability: @unchecked Sendable {
             })
     }
 
+    private var wish: ShutdownRequest.Wish { context.shutdown.wish ?? ShutdownRequest.Wish() }
+
+    /// A snapshot is due when the server ends.
+    private var savesAtEnd: Bool {
+        // Of data that are not there as a whole none takes the place of a good one.
+        !context.state.conditions.contains(.loading)
+            && (wish.saves ?? !settings.savePoints.isEmpty)
+    }
+
+    /// Saves the snapshot that is due when the server ends, while it still serves.
+    ///
+    /// - Returns: whether the server may end.
+    func saveBeforeEnd() -> Bool {
+        if !savesAtEnd { return true }
+        state.withLock { $0.snapshot }?.cancel()
+        if filesLock.withLock({ _ in saveAtEnd() }) { return true }
+        if wish.isForced {
+            context.log.write(.warning, "Error trying to save the DB. Exit anyway.")
+            return true
+        }
+        context.log.write(.warning, "Error trying to save the DB, can't exit.")
+        context.log.write(
+            .warning,
+            "Errors trying to shut down the server. Check the logs for more information.")
+        return false
+    }
+
+    /// Saves the last snapshot, unless that was done and nothing changed since.
+    private func saveAtEnd() -> Bool {
+        if let saved = state.withLock({ $0.changesAtEnd }), saved == context.count(.changes) {
+            return true
+        }
+        context.log.write(.notice, "Saving the final RDB snapshot before exiting.")
+        var isSaved = false
+        context.state.whileHoldingAllShards {
+            do throws(StorageError) {
+                try saveNow()
+                isSaved = true
+            } catch {
+                // It is in the log.
+            }
+        }
+        state.withLock { $0.changesAtEnd = isSaved ? $0.status.changesSaved : nil }
+        return isSaved
+    }
+
     /// Ends in order, after the last command: a snapshot where one is due, and the end of the log.
     ///
     /// - Returns: whether everything that was acknowledged is as durable as it was promised to be.
@@ -148,17 +196,7 @@ package final class Durability: @unchecked Sendable {
         while state.withLock({ $0.isClosing || $0.isReloading }) { usleep(1_000) }
         return filesLock.withLock { _ in
             var isWhole = true
-            // Of data that are not there as a whole no snapshot takes the place of a good one.
-            if context.state.conditions.contains(.loading) {
-                context.log.write(.warning, "The data are not loaded: no snapshot is saved.")
-            } else if context.shutdown.saves ?? !settings.savePoints.isEmpty {
-                context.log.write(.notice, "Saving the final RDB snapshot before exiting.")
-                var failure: StorageError?
-                context.state.whileHoldingAllShards {
-                    do throws(StorageError) { try saveNow() } catch { failure = error }
-                }
-                isWhole = failure == nil
-            }
+            if savesAtEnd && !saveAtEnd() && !wish.isForced { isWhole = false }
             if let error = state.withLock({ $0.writer })?.end() {
                 context.log.write(
                     .warning,

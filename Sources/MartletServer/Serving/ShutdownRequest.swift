@@ -2,15 +2,34 @@
 
 import Glibc
 import MartletBase
-import Synchronization
+import MartletEngine
 
-/// Asked for once; further wishes change nothing.
+/// Asked for once; further wishes add to it. It is forgotten when it cannot be granted.
 package final class ShutdownRequest: Sendable {
+    /// How the process is to end.
+    package struct Wish: Sendable {
+        /// Clients are cut off rather than served to the end of what they sent.
+        package var isNow = false
+        /// Whether a snapshot is saved; nil for what the configuration says.
+        package var saves: Bool?
+        /// A snapshot that cannot be saved does not matter.
+        package var isForced = false
+
+        package init(isNow: Bool = false, saves: Bool? = nil, isForced: Bool = false) {
+            self.isNow = isNow
+            self.saves = saves
+            self.isForced = isForced
+        }
+    }
+
+    private struct State {
+        var wish: Wish?
+        /// Clients that asked; they hear of it only when it is refused.
+        var waiters: [Waiter] = []
+    }
+
     private let descriptors: (read: Int32, write: Int32)
-    private let isAsked = Atomic<Bool>(false)
-    private let withoutGrace = Atomic<Bool>(false)
-    /// 0: as configured, 1: a snapshot is to be saved, 2: none.
-    private let saving = Atomic<UInt8>(0)
+    private let state = Locked(State())
 
     package init() {
         var pair: [Int32] = [-1, -1]
@@ -23,35 +42,46 @@ package final class ShutdownRequest: Sendable {
         close(descriptors.write)
     }
 
-    /// Whether somebody asked.
-    package var wasAsked: Bool { isAsked.load(ordering: .acquiring) }
-
-    /// Whether clients are to be cut off rather than served to the end of what they sent.
-    package var isNow: Bool { withoutGrace.load(ordering: .acquiring) }
-
-    /// Whether a snapshot is to be saved at the end; nil for what the configuration says.
-    package var saves: Bool? {
-        let wish = saving.load(ordering: .acquiring)
-        return wish == 0 ? nil : wish == 1
-    }
+    /// What was asked for; nil as long as nobody did.
+    package var wish: Wish? { state.withLock { $0.wish } }
 
     /// Asks the process to end.
     ///
     /// - Parameters:
-    ///   - now: clients are cut off rather than served to the end of what they sent.
-    ///   - saves: whether a snapshot is saved; nil for what the configuration says.
-    package func ask(now: Bool = false, saves: Bool? = nil) {
-        if now { withoutGrace.store(true, ordering: .releasing) }
-        if let saves { saving.store(saves ? 1 : 2, ordering: .releasing) }
-        if isAsked.exchange(true, ordering: .acquiringAndReleasing) { return }
+    ///   - wish: how.
+    ///   - waiter: the client that asks, which is told when the server goes on.
+    package func ask(_ wish: Wish, _ waiter: Waiter? = nil) {
+        let isFirst = state.withLock { state in
+            if let waiter { state.waiters.append(waiter) }
+            guard let before = state.wish else {
+                state.wish = wish
+                return true
+            }
+            state.wish = Wish(
+                isNow: before.isNow || wish.isNow, saves: wish.saves ?? before.saves,
+                isForced: before.isForced || wish.isForced)
+            return false
+        }
+        if !isFirst { return }
         var byte: UInt8 = 1
         _ = unsafe write(descriptors.write, &byte, 1)
+    }
+
+    /// The server goes on. Forgets the wish.
+    ///
+    /// - Returns: the clients that asked.
+    func refuse() -> [Waiter] {
+        state.withLock { state in
+            let waiters = state.waiters
+            state = State()
+            return waiters
+        }
     }
 
     /// Waits until somebody asks.
     package func wait() {
         var byte: UInt8 = 0
-        while !wasAsked {
+        while wish == nil {
             _ = unsafe read(descriptors.read, &byte, 1)
         }
     }

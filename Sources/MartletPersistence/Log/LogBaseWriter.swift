@@ -44,8 +44,8 @@ package struct LogBaseWriter: ~Copyable {
     /// Ends the file and makes it durable.
     package mutating func end() throws(StorageError) {
         try endGroup()
-        if seed != nil {
-            appendLine()
+        if let seed {
+            LogGroupLine.closing(at: written, seed).write(to: &buffer)
             try write()
         }
         try file.sync()
@@ -56,16 +56,14 @@ package struct LogBaseWriter: ~Copyable {
         try write()
     }
 
-    /// The line behind the open group. The only group without bytes is the one that closes the file.
+    /// The line behind the open group.
     private mutating func appendLine() {
         guard let seed else { return }
-        let offset = written + groupStart
         var crc = CRC64(seed)
         crc.update(buffer.view.slice(groupStart, buffer.count))
-        let length = buffer.count - groupStart
         // Nothing of a base counts before all of it is durable.
         var line = LogGroupLine(
-            offset: offset, length: length, synced: length == 0 ? offset : 0)
+            offset: written + groupStart, length: buffer.count - groupStart, synced: 0)
         line.checksum = line.checksum(after: crc)
         line.write(to: &buffer)
     }

@@ -30,8 +30,9 @@ package struct LogCheck {
                 report("\(name): no such file")
                 return false
             }
-            let (good, tally) = try checkFile(name, isLast: true, length: nil)
-            for line in tally.lines { report(line) }
+            let found = try checkFile(name, isLast: true, length: nil)
+            let good = found.good
+            for line in found.tally.lines { report(line) }
             if good == size { return true }
             guard repairs else {
                 report("--fix saves the first \(good) bytes into a new file")
@@ -79,12 +80,12 @@ package struct LogCheck {
         report("\(manifestPath): \(parts.count) files, \(protection)")
         var tally = CommandTally()
         for (index, part) in parts.enumerated() {
-            let (good, counts) = try checkFile(
-                part.name, isLast: part.isLast, length: part.closedLength)
-            tally.add(counts)
-            if good == part.closedLength ?? part.size { continue }
+            let found = try checkFile(
+                part.name, isLast: part.isLast, isBase: part.isBase, length: part.closedLength)
+            tally.add(found.tally)
+            if found.good == part.closedLength ?? part.size && !found.lacksEnd { continue }
             for line in tally.lines { report(line) }
-            return try repair(log, parts, damaged: index, good: good)
+            return try repair(log, parts, damaged: index, good: found.good)
         }
         for line in tally.lines { report(line) }
         report("The log is whole")
@@ -117,7 +118,9 @@ package struct LogCheck {
         for kept in parts[...damaged] {
             let name = StorageName.last(of: kept.name)
             let length = kept == part ? good : kept.closedLength ?? kept.size
-            try copy(kept.name, length, to: StorageName.join(directory, name))
+            try copy(
+                kept.name, length, to: StorageName.join(directory, name),
+                endsBase: kept.isBase && kept == part)
             if kept.isBase { continue }
             manifest.increments.append(.init(name: name, sequence: kept.sequence))
             if kept != part { manifest.closedLengths[kept.sequence] = length }
@@ -134,10 +137,15 @@ package struct LogCheck {
         return true
     }
 
-    private func copy(_ name: String, _ length: Int, to newName: String) throws(StorageError) {
+    /// Copies the first bytes of a file; behind those of a base of groups comes the line that ends it.
+    private func copy(
+        _ name: String, _ length: Int, to newName: String, endsBase: Bool = false
+    ) throws(StorageError) {
         let old = try storage.open(name)
         let new = try storage.create(newName)
         var chunk = ByteBuffer()
+        _ = try old.read(at: 0, count: min(length, LogHeader.length), into: &chunk)
+        let seed = LogHeader.seed(in: chunk.view)
         var offset = 0
         while offset < length {
             chunk.removeAll()
@@ -148,15 +156,28 @@ package struct LogCheck {
             try new.append(chunk.view)
             offset += count
         }
+        if endsBase, let seed {
+            chunk.removeAll()
+            LogGroupLine.closing(at: length, seed).write(to: &chunk)
+            try new.append(chunk.view)
+        }
         try new.sync()
     }
 
+    /// How a file is.
+    private struct Finding {
+        /// How many of its bytes are good.
+        var good: Int
+        /// The commands in them.
+        var tally: CommandTally
+        /// It is a base that may have been cut behind a group.
+        var lacksEnd = false
+    }
+
     /// Checks one file, and says how it is.
-    ///
-    /// - Returns: how many of its bytes are good, and the commands in them.
     private func checkFile(
-        _ name: String, isLast: Bool, length: Int?
-    ) throws(StorageError) -> (Int, CommandTally) {
+        _ name: String, isLast: Bool, isBase: Bool = false, length: Int?
+    ) throws(StorageError) -> Finding {
         let file = try storage.open(name)
         var tally = CommandTally()
         var start = 0
@@ -164,13 +185,13 @@ package struct LogCheck {
             guard let end = try SnapshotEnvelope.end(of: file) else {
                 if try SnapshotEnvelope.lacksChecksum(file) {
                     report("\(name): a snapshot without a checksum: nothing can be said of it")
-                    return (file.size, tally)
+                    return Finding(good: file.size, tally: tally)
                 }
                 report("\(name): a snapshot that is damaged or torn: its checksum does not fit")
-                return (0, tally)
+                return Finding(good: 0, tally: tally)
             }
             report("\(name): a snapshot of \(end) bytes, its checksum fits")
-            if end == file.size { return (end, tally) }
+            if end == file.size { return Finding(good: end, tally: tally) }
             start = end
         }
         var scanner = LogScanner(file, from: start, isLast: isLast, length: length)
@@ -180,15 +201,17 @@ package struct LogCheck {
         switch scanner.ending {
         case .tail(let cut, let length, let reason):
             report("\(name): torn at offset \(cut), \(length) bytes: \(reason)")
-            return (cut, tally)
+            return Finding(good: cut, tally: tally)
         case .damaged(let offset, let length, let reason):
             report("\(name): damaged at offset \(offset), \(length) bytes: \(reason)")
-            return (min(scanner.position, offset), tally)
+            return Finding(good: min(scanner.position, offset), tally: tally)
         case .clean, nil:
             if let reserve = scanner.reserveOffset {
                 report("\(name): \(file.size - reserve) bytes at its end are filled and unused")
             }
-            return (length ?? file.size, tally)
+            let lacksEnd = isBase && scanner.lacksEndOfBase
+            if lacksEnd { report("\(name): torn at its end: its last line is missing") }
+            return Finding(good: length ?? file.size, tally: tally, lacksEnd: lacksEnd)
         }
     }
 }

@@ -89,6 +89,13 @@ struct LogGroupLine: Equatable {
         self.synced = synced
     }
 
+    /// The line that closes a file at an offset.
+    static func closing(at offset: Int, _ seed: UInt64) -> LogGroupLine {
+        var line = LogGroupLine(offset: offset, length: 0, synced: offset)
+        line.checksum = line.checksum(after: CRC64(seed))
+        return line
+    }
+
     /// The checksum that the line must have: of the group's bytes, absorbed by `crc`, and of the
     /// numbers, so that none of these can change unseen.
     func checksum(after crc: CRC64) -> UInt64 {

@@ -113,7 +113,7 @@ extension AppendOnlyDirectory {
         case nil:
             preconditionFailure("a part is accepted after it was scanned to its end")
         }
-        if part.isBase && scanner.seed != nil && scanner.closingOffset == nil {
+        if part.isBase && scanner.lacksEndOfBase {
             throw .damaged(
                 path: part.name, offset: scanner.position, reason: "its last line is missing")
         }

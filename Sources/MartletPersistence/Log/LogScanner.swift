@@ -73,6 +73,9 @@ package struct LogScanner: ~Copyable {
     /// where there is none at the end of the file.
     package private(set) var reserveOffset: Int?
 
+    /// A base with groups always ends as a log that was closed in order.
+    var lacksEndOfBase: Bool { seed != nil && closingOffset == nil }
+
     /// Bytes that are read at once.
     private static let chunkBytes = 1 << 20
 

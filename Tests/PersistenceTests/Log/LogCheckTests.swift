@@ -67,6 +67,34 @@ struct LogCheckTests {
         #expect(loaded.cuts.isEmpty)
     }
 
+    @Test func `a base of commands that was cut behind a group is saved with an end`() throws {
+        let driver = LogDriver(RecordingStorage())
+        driver.open()
+        driver.append(1)
+        let storage = driver.storage
+        var base = LogBaseWriter(
+            try storage.create(driver.log.temporaryBasePath), hasChecksums: true)
+        let command = Array("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n".utf8)
+        try command.withView { (view) throws(StorageError) in try base.append(view, database: 0) }
+        try base.end()
+        try driver.log.installBase(isSnapshot: false, first: try driver.log.beginIncrement())
+        driver.close()
+        var files = storage.contents
+        let name = "appendonlydir/appendonly.aof.1.base.aof"
+        #expect(check(RecordingStorage(files), "appendonlydir").isGood)
+
+        let whole = try #require(files[name])
+        let lastLine = try #require(whole.lastIndex(of: UInt8(ascii: "#")))
+        files[name] = Array(whole[..<lastLine])
+        let torn = RecordingStorage(files)
+        let found = check(torn, "appendonlydir")
+        #expect(!found.isGood)
+        #expect(found.text.contains("\(name): torn at its end"))
+        #expect(check(torn, "appendonlydir", repairs: true).isGood)
+        #expect(torn.contents["appendonlydir.repaired/appendonly.aof.1.base.aof"] == whole)
+        #expect(check(torn, "appendonlydir.repaired").isGood)
+    }
+
     @Test func `a single file is saved up to its last whole unit`() throws {
         let whole = LogModel.unit(0) + LogModel.unit(4)
         let storage = RecordingStorage(["old.aof": whole + Array("*2\r\n$3".utf8)])

@@ -84,8 +84,12 @@ fuzz: build
 	.venv/bin/python Tests/Wire/mutation.py --frames 1000000 --seed $$seed && \
 	MARTLET_FUZZ_FRAMES=1000000 MARTLET_TEST_SEED=$$seed ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test \
 	    --disable-xctest --filter 'BaseTests|EngineTests' --sanitize=address --scratch-path .build-asan && \
-	MARTLET_FUZZ_CRASHES=yes $(SWIFT) test -c release -Xswiftc -enable-testing --disable-xctest \
-	    --filter LogCrashTests --scratch-path .build-tests
+	MARTLET_FUZZ_FRAMES=100000 MARTLET_TEST_SEED=$$seed ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test \
+	    --disable-xctest --filter PersistenceTests.FuzzTests --sanitize=address \
+	    --scratch-path .build-asan && \
+	MARTLET_FUZZ_FRAMES=1000000 MARTLET_TEST_SEED=$$seed MARTLET_FUZZ_CRASHES=yes $(SWIFT) test \
+	    -c release -Xswiftc -enable-testing --disable-xctest \
+	    --filter 'LogCrashTests|PersistenceTests.FuzzTests' --scratch-path .build-tests
 
 soak: build
 	@Tests/install-tools

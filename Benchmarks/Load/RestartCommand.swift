@@ -18,7 +18,7 @@ let restartSubcommand = Subcommand(
         Fills --keys into each server, has them saved, and starts it again and again: as an RDB file
         (rdb), as a log of every write (aof), and as a log that was rewritten (aof-base). Prints the
         time from the start of the process until PING is answered by something else than -LOADING,
-        and what was resident at most. Servers take turns; medians of --rounds, and the median of the
+        the CPU time that took, and what was resident at most. Servers take turns; medians of --rounds, and the median of the
         ratios to the first server within each round. A server that comes back with another number of
         keys ends the run.
 
@@ -62,6 +62,7 @@ private enum RestartCase: String, CaseIterable {
 
 private struct Restart {
     var seconds: Double
+    var cpuSeconds: Double
     var peak: Int
 }
 
@@ -74,6 +75,7 @@ private struct RestartResult {
         Spread(zip(rounds[peer], rounds[0]).map { $0.seconds / $1.seconds })
     }
     func seconds(_ peer: Int) -> Spread { Spread(rounds[peer].map(\.seconds)) }
+    func cpuSeconds(_ peer: Int) -> Double { middle(rounds[peer].map(\.cpuSeconds)) ?? .nan }
     func peak(_ peer: Int) -> Double { middle(rounds[peer].map { Double($0.peak) }) ?? .nan }
 }
 
@@ -129,10 +131,11 @@ private func measureRestarts(_ arguments: Arguments) throws(BenchmarkError) {
                 guard count == expected else {
                     throw .measurement("\(peer.name) loaded \(count) of \(expected) keys")
                 }
+                let meter = try servers.meter(peer)
                 result.rounds[index].append(
                     Restart(
-                        seconds: peer.startSeconds,
-                        peak: try servers.meter(peer).peakResidentBytes()))
+                        seconds: peer.startSeconds, cpuSeconds: try meter.secondsSinceStart(),
+                        peak: try meter.peakResidentBytes()))
                 peer.stopAtOnce()
             }
         }
@@ -171,14 +174,15 @@ private func printText(_ result: RestartResult, _ names: [String], keys: Int) {
     print()
     var table = TextTable()
     table.add([
-        result.restartCase.rawValue, "seconds", "x", "spread", "keys/s", "files MB", "peak MB",
+        result.restartCase.rawValue, "seconds", "x", "spread", "CPU s", "keys/s", "files MB",
+        "peak MB",
     ])
     for (peer, name) in names.enumerated() {
         let ratio = result.ratio(peer)
         let seconds = result.seconds(peer).median
         table.add([
             "  " + name, fixed(seconds, 3), fixed(ratio.median, 3),
-            "\(fixed(ratio.low, 2))-\(fixed(ratio.high, 2))",
+            "\(fixed(ratio.low, 2))-\(fixed(ratio.high, 2))", fixed(result.cpuSeconds(peer), 2),
             grouped(Int(Double(keys) / max(seconds, 1e-9))),
             fixed(Double(result.fileBytes[peer]) / 1e6, 1), fixed(result.peak(peer) / 1e6, 1),
         ])
@@ -202,6 +206,7 @@ private func record(
     record.add("seconds_ratio", .number(ratio.median, digits: 4))
     record.add("seconds_ratio_min", .number(ratio.low, digits: 4))
     record.add("seconds_ratio_max", .number(ratio.high, digits: 4))
+    record.add("cpu_seconds", .number(result.cpuSeconds(peer), digits: 2))
     record.add("file_bytes", .integer(result.fileBytes[peer]))
     record.add("peak", .number(result.peak(peer), digits: 0))
     return record

@@ -103,6 +103,17 @@ package struct ProcessMeter: Sendable, Equatable {
         return ProcessTimes(threads: threads, takenAt: monotonicNanoseconds())
     }
 
+    /// CPU seconds since it began of all its threads, of those too that have ended, by the kernel's
+    /// tick.
+    ///
+    /// - Throws: `.measurement` when the process is gone.
+    package func secondsSinceStart() throws(BenchmarkError) -> Double {
+        guard let stat = readFile("/proc/\(pid)/stat"), let times = ProcessMeter.parse(stat: stat)
+        else { throw .measurement("process \(pid) is gone") }
+        let perSecond = Double(max(1, sysconf(Int32(_SC_CLK_TCK))))
+        return Double(times.userTicks + times.systemTicks) / perSecond
+    }
+
     /// The name, user and system ticks in a line of /proc/PID/stat. The name may hold anything,
     /// parentheses and spaces too, so the fields are counted from the last parenthesis.
     static func parse(stat: String) -> ThreadTimes? {

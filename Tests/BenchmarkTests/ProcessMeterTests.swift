@@ -26,6 +26,17 @@ import Testing
         #expect(ProcessMeter.kilobytes("Rss:", in: "Pss: 1 kB") == nil)
     }
 
+    @Test func `CPU time since the start grows with work`() throws {
+        let meter = try ProcessMeter(pid: Int(getpid()))
+        let before = try meter.secondsSinceStart()
+        var random = RandomBits(seed: 1)
+        var sum: UInt64 = 0
+        while try meter.secondsSinceStart() < before + 0.02 {
+            for _ in 0..<100_000 { sum &+= random.next() }
+        }
+        #expect(sum != 0)
+    }
+
     @Test func `what is private to a process is clean and dirty together`() {
         let rollup = "Shared_Clean: 5 kB\nPrivate_Clean:     2 kB\nPrivate_Dirty:     3 kB\n"
         #expect(ProcessMeter.privateBytes(rollup) == 5 << 10)

@@ -35,23 +35,25 @@ package final class Snapshot: Sendable {
     ///   - encoder: makes the records.
     ///   - holdsAllShards: the caller holds them, a command that is declared so for instance; else they
     ///     are taken here, as soon as nobody claims one.
+    ///   - mayWait: whether to go on waiting for that.
     ///   - whileHeld: called at the very point in time: what is changed before is in the snapshot, what
     ///     is changed later is not.
-    /// - Returns: nil when another snapshot is under way; `whileHeld` was not called then.
+    /// - Returns: nil when another snapshot is under way, or it was not to wait any more; `whileHeld`
+    ///   was not called then.
     /// - Complexity: O(shards · databases).
     package static func begin(
         _ state: EngineState, encoder: any SnapshotEncoder, holdsAllShards: Bool = false,
-        whileHeld: () -> Void = {}
+        mayWait: () -> Bool = { true }, whileHeld: () -> Void = {}
     ) -> Snapshot? {
         begin(
             state, encoder, holdsAllShards: holdsAllShards,
-            pieceBytesMin: SnapshotSaver.pieceBytesMinDefault, whileHeld)
+            pieceBytesMin: SnapshotSaver.pieceBytesMinDefault, mayWait: mayWait, whileHeld)
     }
 
     /// The same with structures saved in pieces from another size on, for tests.
     static func begin(
         _ state: EngineState, _ encoder: any SnapshotEncoder, holdsAllShards: Bool = false,
-        pieceBytesMin: Int, _ whileHeld: () -> Void = {}
+        pieceBytesMin: Int, mayWait: () -> Bool = { true }, _ whileHeld: () -> Void = {}
     ) -> Snapshot? {
         let keyspace = unsafe state.keyspace
         if !holdsAllShards {
@@ -59,6 +61,7 @@ package final class Snapshot: Sendable {
             // In the middle of a script is no point in time.
             while unsafe keyspace.pointee.isClaimed {
                 unsafe keyspace.pointee.unlockAll()
+                if !mayWait() { return nil }
                 usleep(claimRestMicroseconds)
                 unsafe keyspace.pointee.lockAll()
             }

@@ -81,15 +81,19 @@ extension Durability {
         let snapshot = Snapshot.begin(
             context.state,
             encoder: isSnapshot
-                ? encoder : CommandSnapshotEncoder(at: context.state.clock.wallMilliseconds())
-        ) { [self] in
-            if startsLogging {
-                isSynchronous.store(policy == .always, ordering: .relaxed)
-                context.state.setLog(policy == .always ? .synchronous : .on)
-            }
-            queue.beginIncrement()
+                ? encoder : CommandSnapshotEncoder(at: context.state.clock.wallMilliseconds()),
+            // Who ends the server does not wait for whom a claim waits for.
+            mayWait: { [self] in context.shutdown.wish == nil },
+            whileHeld: { [self] in
+                if startsLogging {
+                    isSynchronous.store(policy == .always, ordering: .relaxed)
+                    context.state.setLog(policy == .always ? .synchronous : .on)
+                }
+                queue.beginIncrement()
+            })
+        guard let snapshot else {
+            return .system(call: "snapshot", path: settings.logFile, code: ECANCELED)
         }
-        guard let snapshot else { return nil }
         queue.wake()
         state.withLock { $0.snapshot = snapshot }
         do throws(StorageError) {

@@ -18,9 +18,9 @@ let restartSubcommand = Subcommand(
         Fills --keys into each server, has them saved, and starts it again and again: as an RDB file
         (rdb), as a log of every write (aof), and as a log that was rewritten (aof-base). Prints the
         time from the start of the process until PING is answered by something else than -LOADING,
-        the CPU time that took, and what was resident at most. Servers take turns; medians of --rounds, and the median of the
-        ratios to the first server within each round. A server that comes back with another number of
-        keys ends the run.
+        the CPU time that took, and what was resident at most. Servers take turns; medians of
+        --rounds, and the median of the ratios to the first server within each round. A server that
+        comes back with another number of keys ends the run.
 
         Each loads the files it wrote itself, or with --files first copies of those that the first
         one wrote.

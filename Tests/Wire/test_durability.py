@@ -69,10 +69,13 @@ def test_a_server_that_cannot_keep_what_it_acknowledged_does_not_exit_with_succe
     server = new_server("--appendonly", "yes", "--appendfsync", "everysec")
     with server.connect() as client:
         client.ok("SET", "a", b"x" * 100_000)
-        time.sleep(1.2)
+        assert client.call("WAITAOF", 1, 0, 10_000).value[0].value == 1
         limit_file_size(server, 0)
         client.call("SET", "b", b"y" * 200_000)
-        time.sleep(0.05)
+        deadline = time.monotonic() + 10
+        while b"aof_last_write_status:err" not in client.ok("INFO", "persistence"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     server.process.terminate()
     assert server.process.wait(15) != 0
 
@@ -94,7 +97,7 @@ def test_the_log_is_turned_off_and_on_while_running(new_server):
             time.sleep(0.01)
         client.ok("CONFIG", "SET", "appendfsync", "always")
         client.ok("SET", "very last", "1")
-    time.sleep(0.1)
+        assert client.call("WAITAOF", 1, 0, 10_000).value[0].value == 1
     server.kill()
     server.start()
     with server.connect() as client:

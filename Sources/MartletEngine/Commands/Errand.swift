@@ -50,13 +50,11 @@ extension Call {
     ///   - end: called there, the same shards held and the same database selected: records what it
     ///     changes and writes the reply.
     /// - Returns: the handler's effect: none yet.
-    /// - Throws: an error while a log is loaded: there is no client then.
-    /// - Precondition: the command is declared `.goesOut`.
+    /// - Precondition: the command is declared `.goesOut`, which no log and no transaction runs.
     package mutating func goOut(
         begin: @escaping @Sendable (Errand) -> Void,
         end: @escaping @Sendable (inout Call) -> Void
-    ) throws(CommandError) -> Effect {
-        if keyspace.isReplaying { throw .invalid("this command has no place in a log") }
+    ) -> Effect {
         precondition(command.traits.contains(.goesOut) && !isNested, "its shards are claimed")
         let errand = Errand(self, begin, end)
         let session = unsafe self.session

@@ -48,15 +48,18 @@ final class ReadyKeys {
 }
 
 extension Call {
-    /// Has the client wait until one of the keys, whose shards are held, has something for it. In a
-    /// transaction it gets `null` instead.
+    /// In a transaction nobody waits, nor while a log is loaded: there is no client then.
+    private var mayNotWait: Bool { isNested || keyspace.isReplaying }
+
+    /// Has the client wait until one of the keys, whose shards are held, has something for it. Where
+    /// nobody may wait it gets `null` instead.
     ///
     /// - Parameters:
     ///   - keys: where it stands in line; none of them has anything now.
     ///   - destination: a key its service writes besides.
     ///   - wanted: the type of value it waits for.
     ///   - milliseconds: how long; 0 for ever.
-    ///   - null: the reply inside of MULTI.
+    ///   - null: the reply where nobody may wait.
     ///   - isReady: whether a key has something for the client, be it missing or of any type; nil
     ///     when any value of the wanted type has.
     ///   - looksEvery: after how many milliseconds that is asked again though nothing was written.
@@ -68,7 +71,7 @@ extension Call {
         isReady: WaiterService.Test? = nil, looksEvery: Int64? = nil,
         service: @escaping WaiterService.Body
     ) -> Effect {
-        if isNested {
+        if mayNotWait {
             null(&reply)
             return .none
         }
@@ -84,7 +87,7 @@ extension Call {
         for keys: [Key], wanted: ValueKind, milliseconds: Int64,
         isReady: @escaping WaiterService.Test, read: @escaping WaiterService.Reading
     ) -> Effect {
-        if isNested {
+        if mayNotWait {
             reply.nullArray()
             return .none
         }
@@ -103,11 +106,11 @@ extension Call {
     ///   - reply: what it is told; run on the client's loop, under no lock. UNBLOCK with ERROR replies
     ///     by itself.
     /// - Returns: the wait.
-    /// - Precondition: not inside MULTI, where nobody waits.
+    /// - Precondition: not inside MULTI, nor while a log is loaded, where nobody waits.
     package mutating func wait(
         milliseconds: Int64, mayBeUnblocked: Bool = true, reply: @escaping WaitEnding.Body
     ) -> Waiter {
-        precondition(!isNested, "nobody waits in a transaction")
+        precondition(!mayNotWait, "nobody waits in a transaction or while a log is loaded")
         let waiter = unsafe Waiter(
             session.pointee.record, database: keyspace.database, keys: [], destination: nil,
             wanted: .string, looksItself: false, looksEveryNanoseconds: nil,

@@ -3,7 +3,8 @@
 //  One thread cuts the bytes into commands and deals them out: a command with one key goes to the lane of
 //  the key's shard, so that the order for every key is that of the log. One that has keys of several lanes,
 //  or of none, waits until all lanes have run what they were given and runs alone. MULTI and EXEC are
-//  passed over: whoever reads the file hands out whole transactions, and nobody looks on meanwhile.
+//  passed over: whoever reads the file hands out whole transactions, and nobody looks on meanwhile. What
+//  concerns no keys is passed over as well, and counted.
 //
 //  Nothing expires meanwhile: what was alive when a command was logged is alive for it again, however
 //  long ago its deadline was. Keys past theirs go afterwards, as on any other day.
@@ -28,6 +29,9 @@ package final class LogReplay {
     private let lanes: [ReplayLane]
     private var store = ArgumentStore()
     private var database = 0
+    /// Commands that concern no keys, and the first one's name.
+    private var passedOverCount = 0
+    private var passedOver: String?
     /// Commands replayed so far, SELECT, MULTI and EXEC not counted.
     package private(set) var commandCount = 0
 
@@ -81,9 +85,14 @@ package final class LogReplay {
         }
     }
 
-    /// Replies that were errors, and the first of them: the log and the data disagree.
+    /// Replies that were errors, and commands that were passed over, with the first of either: the log
+    /// and the data disagree.
     package var errors: (count: Int, first: String?) {
-        (lanes.reduce(0) { $0 + $1.errorCount }, lanes.lazy.compactMap(\.firstError).first)
+        let replied = lanes.lazy.compactMap(\.firstError).first
+        return (
+            lanes.reduce(passedOverCount) { $0 + $1.errorCount },
+            passedOver.map { "ERR '\($0)' has no place in a log" } ?? replied
+        )
     }
 
     private func deal(_ command: ByteView, _ argumentCount: Int) throws(Refusal) {
@@ -104,6 +113,11 @@ package final class LogReplay {
             database = Int(wanted)
             return
         }
+        guard concernsKeys(number, arguments) else {
+            passedOverCount += 1
+            passedOver = passedOver ?? name.string
+            return
+        }
         commandCount += 1
         if lanes.count == 1 {
             give(command, to: lanes[0])
@@ -114,6 +128,19 @@ package final class LogReplay {
             give(command, to: lanes[0])
             settle()
         }
+    }
+
+    /// Whether a command reads or changes keys, as all do that a server logs (Redis logs a PFCOUNT that
+    /// renews its cache). SHUTDOWN, say, or CONFIG would do to the server what nobody asks of it now.
+    private func concernsKeys(_ number: Int, _ arguments: Arguments) -> Bool {
+        var number = number
+        if !commands.all[number].subcommands.isEmpty && arguments.count >= 2 {
+            let found = commands.subcommand(number, arguments[1])
+            // An unknown one is answered with its error.
+            if found < 0 { return true }
+            number = found
+        }
+        return commands.all[number].access != .none && !commands.all[number].traits.contains(.goesOut)
     }
 
     private func give(_ command: ByteView, to lane: ReplayLane) {

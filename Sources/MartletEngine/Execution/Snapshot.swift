@@ -35,25 +35,25 @@ package final class Snapshot: Sendable {
     ///   - encoder: makes the records.
     ///   - holdsAllShards: the caller holds them, a command that is declared so for instance; else they
     ///     are taken here, as soon as nobody claims one.
-    ///   - mayWait: whether to go on waiting for that.
     ///   - whileHeld: called at the very point in time: what is changed before is in the snapshot, what
     ///     is changed later is not.
+    ///   - mayWait: whether to go on waiting while somebody claims a shard.
     /// - Returns: nil when another snapshot is under way, or it was not to wait any more; `whileHeld`
     ///   was not called then.
     /// - Complexity: O(shards · databases).
     package static func begin(
         _ state: EngineState, encoder: any SnapshotEncoder, holdsAllShards: Bool = false,
-        mayWait: () -> Bool = { true }, whileHeld: () -> Void = {}
+        whileHeld: () -> Void = {}, mayWait: () -> Bool = { true }
     ) -> Snapshot? {
         begin(
             state, encoder, holdsAllShards: holdsAllShards,
-            pieceBytesMin: SnapshotSaver.pieceBytesMinDefault, mayWait: mayWait, whileHeld)
+            pieceBytesMin: SnapshotSaver.pieceBytesMinDefault, whileHeld, mayWait: mayWait)
     }
 
     /// The same with structures saved in pieces from another size on, for tests.
     static func begin(
         _ state: EngineState, _ encoder: any SnapshotEncoder, holdsAllShards: Bool = false,
-        pieceBytesMin: Int, mayWait: () -> Bool = { true }, _ whileHeld: () -> Void = {}
+        pieceBytesMin: Int, _ whileHeld: () -> Void = {}, mayWait: () -> Bool = { true }
     ) -> Snapshot? {
         let keyspace = unsafe state.keyspace
         if !holdsAllShards {

@@ -149,7 +149,7 @@ private func moveKeys(
     migration.greet(options)
     let clock = unsafe call.state.clock
     let copies = options.copies
-    return try call.goOut { errand in
+    return call.goOut { errand in
         let thread = WorkerThread(name: "migrate") {
             migration.run(clock)
             context.errandEnded(errand)

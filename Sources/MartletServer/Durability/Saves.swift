@@ -82,15 +82,15 @@ extension Durability {
             context.state,
             encoder: isSnapshot
                 ? encoder : CommandSnapshotEncoder(at: context.state.clock.wallMilliseconds()),
-            // Who ends the server does not wait for whom a claim waits for.
-            mayWait: { [self] in context.shutdown.wish == nil },
             whileHeld: { [self] in
                 if startsLogging {
                     isSynchronous.store(policy == .always, ordering: .relaxed)
                     context.state.setLog(policy == .always ? .synchronous : .on)
                 }
                 queue.beginIncrement()
-            })
+            },
+            // Who ends the server does not wait for whom a claim waits for.
+            mayWait: { [self] in context.shutdown.wish == nil })
         guard let snapshot else {
             return .system(call: "snapshot", path: settings.logFile, code: ECANCELED)
         }

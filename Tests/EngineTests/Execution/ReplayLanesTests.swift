@@ -6,7 +6,9 @@ import Testing
 @testable import MartletEngine
 
 @Suite struct ReplayLanesTests {
-    private func request(_ words: String...) -> [UInt8] {
+    private func request(_ words: String...) -> [UInt8] { request(words) }
+
+    private func request(_ words: [String]) -> [UInt8] {
         var bytes = Array("*\(words.count)\r\n".utf8)
         for word in words { bytes += Array("$\(word.utf8.count)\r\n\(word)\r\n".utf8) }
         return bytes
@@ -60,6 +62,33 @@ import Testing
         // Now they are over.
         let client = server.client()
         #expect(client.run("EXISTS", "k", "h") == .integer(0))
+    }
+
+    @Test(arguments: [1, 3])
+    func `what concerns no keys is passed over, and nothing waits`(threads: Int) throws {
+        let server = CommandHarness()
+        var log = request("SET", "a", "1")
+        for words in [
+            ["CLIENT", "PAUSE", "100000"], ["MONITOR"], ["SUBSCRIBE", "c"], ["RESET"], ["QUIT"],
+            ["CLIENT", "REPLY", "OFF"], ["HELLO", "3"],
+        ] {
+            log += request(words)
+        }
+        let passedOver = 7
+        for words in [
+            ["BLPOP", "none", "0"], ["XREAD", "BLOCK", "0", "STREAMS", "none", "$"],
+            ["PFCOUNT", "none"],
+        ] {
+            log += request(words)
+        }
+        log += request("MULTI") + request("BRPOP", "none", "0") + request("EXEC")
+        for key in 0..<20 { log += request("SET", "k\(key)", "2") }
+        let replay = try replay(log, threads: threads, into: server)
+        #expect(replay.errors.count == passedOver)
+        #expect(replay.errors.first == "ERR 'CLIENT' has no place in a log")
+        let client = server.client()
+        #expect(client.run("DBSIZE") == .integer(21))
+        #expect(server.state.waiting.clients == 0)
     }
 
     @Test func `transactions are passed through, errors are counted, the unknown is refused`()

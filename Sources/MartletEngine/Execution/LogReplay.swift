@@ -140,7 +140,8 @@ package final class LogReplay {
             if found < 0 { return true }
             number = found
         }
-        return commands.all[number].access != .none && !commands.all[number].traits.contains(.goesOut)
+        let command = commands.all[number]
+        return command.access != .none && !command.traits.contains(.goesOut)
     }
 
     private func give(_ command: ByteView, to lane: ReplayLane) {

@@ -1,17 +1,20 @@
 //  The expiry index of a partition: its keys with a TTL in order of time; and, in a second index, the
 //  hashes that have fields with a TTL, by the earliest of them.
 //
-//  A hierarchical timing wheel (Varghese and Lauck 1987) of eleven levels with 64 slots, one
-//  millisecond per slot of the lowest. A slot is a doubly linked list through the entries
-//  themselves, by 4-byte handles: 8 bytes per key, and no search to take one out.
+//  A hierarchical timing wheel (Varghese and Lauck 1987) of eleven levels with 64 slots, one tick of
+//  8 ms per slot of the lowest. A slot is a doubly linked list through the entries themselves, by
+//  4-byte handles: 8 bytes per key, and no search to take one out.
 //
-//         level 0   64 slots of 1 ms          level l holds a deadline whose highest 6-bit digit
-//         level 1   64 slots of 64 ms         that differs from the cursor's is digit l, in the
-//         level 2   64 slots of 4096 ms …     slot of that digit
+//         level 0   64 slots of 8 ms          level l holds a deadline whose highest 6-bit digit
+//         level 1   64 slots of 512 ms        that differs from the cursor's is digit l, in the
+//         level 2   64 slots of 33 s …        slot of that digit
 //
-//  The cursor is the time up to which the wheel was turned. When it enters a slot of a higher level,
+//  The cursor is the tick up to which the wheel was turned. When it enters a slot of a higher level,
 //  that slot's entries move down: each entry moves at most once per level, one at a time, so that
-//  the work stops and goes on at any point. Nothing is sampled, and what is due comes out in order.
+//  the work stops and goes on at any point. Nothing is sampled; what is due comes out in order of its
+//  tick, the one that ends at or after the deadline. Each move waits for memory, so that coarse ticks,
+//  with a level less on the way, make keys cheaper to reclaim than fine ones; those who ask for a
+//  key go by its deadline, not by the tick.
 //
 //  The wheel turns one way only. When the wall clock is set back, the wheel stands still and remembers
 //  by how much it is ahead, its *lead*. Keys that come from then on are linked by deadline plus lead;
@@ -51,6 +54,9 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
     private static var levels: Int { 11 }
     private static var slots: Int { levels * 64 }
     private static var noHandle: UInt32 { .max }
+    private static var tickShift: Int64 { 3 }
+    /// By how much a key comes out late at most.
+    static var lateMillisecondsMax: Int64 { 1 << tickShift - 1 }
 
     /// First handle of each slot's list; nil before the first TTL.
     private var heads: UnsafeMutablePointer<UInt32>?
@@ -59,8 +65,9 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
     private(set) var count = 0
     /// Sum of all deadlines, for the average TTL that INFO shows: to about 16 digits, no overflow.
     private(set) var deadlineSum: Double = 0
+    /// In ticks.
     private var cursor: Int64 = 0
-    /// Wheel time minus wall clock time; never negative.
+    /// Wheel time minus wall clock time in milliseconds; never negative.
     private var lead: Int64 = 0
 
     init() {
@@ -80,7 +87,7 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
     mutating func insert(_ entry: Entry, _ slabs: borrowing Slabs, nowMilliseconds: Int64) {
         if unsafe heads == nil { allocate() }
         if count == 0 {
-            cursor = max(nowMilliseconds, 0)
+            cursor = max(nowMilliseconds, 0) >> Self.tickShift
             lead = 0
         }
         let deadline = self.deadline(entry)
@@ -128,8 +135,8 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
         }
     }
 
-    /// The next entry whose deadline is at or before `nowMilliseconds`, or nil when there is none
-    /// or `steps`, how often the wheel may turn or an entry move, are used up. The caller removes it.
+    /// The next entry whose tick is over at `nowMilliseconds`, or nil when there is none or `steps`,
+    /// how often the wheel may turn or an entry move, are used up. The caller removes it.
     mutating func nextDue(
         _ slabs: borrowing Slabs, nowMilliseconds: Int64, steps: inout Int
     ) -> Entry? {
@@ -138,8 +145,8 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
         }
         // Negative times, which only a test's clock has, are as good as the first one.
         let wallTime = max(nowMilliseconds, 0)
-        lead = max(lead, cursor - wallTime)
-        let wheelTime = wallTime.addingClamped(lead)
+        lead = max(lead, (cursor << Self.tickShift) - wallTime)
+        let wheelTime = wallTime.addingClamped(lead) >> Self.tickShift
         while steps > 0 {
             // Finish moving down what the cursor has entered, from the top level down.
             var level = Self.levels - 1
@@ -190,7 +197,7 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
         return nil
     }
 
-    /// The entry that is due after `entry`, which `nextDue` returned, if it has the same deadline; the
+    /// The entry that is due after `entry`, which `nextDue` returned, if it has the same tick; the
     /// one behind it is fetched meanwhile.
     @inline(__always)
     func following(_ entry: Entry, _ slabs: borrowing Slabs) -> Entry? {
@@ -212,8 +219,8 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
     }
 
     @inline(__always)
-    private func digit(_ time: Int64, _ level: Int) -> Int {
-        Int((time >> Int64(level * 6)) & 63)
+    private func digit(_ tick: Int64, _ level: Int) -> Int {
+        Int((tick >> Int64(level * 6)) & 63)
     }
 
     @inline(__always)
@@ -248,10 +255,12 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
     /// Where a deadline belongs as the cursor stands.
     @inline(__always)
     private func slot(of deadline: Int64) -> Int {
-        let time = max(deadline.addingClamped(lead), cursor)
-        let different = UInt64(bitPattern: time ^ cursor)
+        let time = deadline.addingClamped(lead)
+        let isWhole = time & Self.lateMillisecondsMax == 0
+        let tick = max(time >> Self.tickShift &+ (isWhole ? 0 : 1), cursor)
+        let different = UInt64(bitPattern: tick ^ cursor)
         let level = (63 &- (different | 1).leadingZeroBitCount) / 6
-        return level &* 64 &+ digit(time, level)
+        return level &* 64 &+ digit(tick, level)
     }
 
     private func link(_ entry: Entry, _ deadline: Int64, _ slabs: borrowing Slabs) {

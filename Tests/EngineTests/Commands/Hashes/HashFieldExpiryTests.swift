@@ -184,7 +184,8 @@ struct HashFieldExpiryTests {
         }
         #expect(server.report.databases[0].subexpiry == 101)
         let before = server.report.usedBytes
-        server.time.advance(milliseconds: 500)
+        // The end of the tick of the deadline.
+        server.time.advance(milliseconds: 510)
         server.reclaimExpired()
         #expect(server.report.keys == 1)
         #expect(server.report.expiredFields == 5_000)

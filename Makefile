@@ -29,6 +29,7 @@ help:
 build:
 	@command -v $(SWIFT) >/dev/null || { \
 	    echo "make: '$(SWIFT)' not found: install a Swift 6.2 (or newer) toolchain" >&2; exit 1; }
+	@Tests/install-lua
 	$(SWIFT) build -c release --static-swift-stdlib --product martlet
 
 run: build
@@ -40,6 +41,7 @@ test:
 
 # A scratch path of its own: -enable-testing would otherwise rebuild the release binary each time.
 swift-tests:
+	@Tests/install-lua
 	$(SWIFT) test -c release -Xswiftc -enable-testing --disable-xctest --scratch-path .build-tests
 
 wire-tests:
@@ -55,6 +57,7 @@ baselines: build
 	python3 Benchmarks/Baselines/baselines.py $(if $(UPDATE),--update)
 
 bench:
+	@Tests/install-lua
 	$(SWIFT) build -c release --static-swift-stdlib --product martlet
 	$(SWIFT) build -c release --static-swift-stdlib --product martlet-benchmark
 	Benchmarks/compare
@@ -107,10 +110,12 @@ SANITIZED_WIRE = Tests/Wire/test_concurrency.py Tests/Wire/test_hostile_framing.
     Tests/Wire/test_mutation.py Tests/Wire/test_transcripts.py Tests/Wire/test_blocking.py
 
 tsan:
+	@Tests/install-lua
 	$(SANITIZED) --sanitize=thread --scratch-path .build-tsan
 	MARTLET_BINARY=.build-tsan/debug/martlet WIRE_SHARE=0.2 $(PYTEST) $(SANITIZED_WIRE)
 
 asan:
+	@Tests/install-lua
 	ASAN_OPTIONS=detect_leaks=0 $(SANITIZED) --sanitize=address --scratch-path .build-asan
 	MARTLET_BINARY=.build-asan/debug/martlet WIRE_SHARE=0.2 $(PYTEST) $(SANITIZED_WIRE)
 

@@ -19,6 +19,13 @@ let package = Package(
     ],
     targets: [
         .target(name: "CSystem"),
+        // Debian's libluajit-5.1-dev, statically: the server starts where it is not installed.
+        .target(
+            name: "CLuaShim",
+            linkerSettings: [
+                .linkedLibrary(":libluajit-5.1.a"), .linkedLibrary("m"), .linkedLibrary("dl"),
+            ]),
+        .target(name: "MartletLua", dependencies: ["CLuaShim"], swiftSettings: settings),
         .target(name: "MartletBase", dependencies: ["CSystem"], swiftSettings: settings),
         .target(
             name: "MartletEngine", dependencies: ["MartletBase", "CSystem"],
@@ -48,6 +55,8 @@ let package = Package(
             name: "martlet-micro", dependencies: ["MartletEngine", "MartletBase", "CSystem"],
             path: "Benchmarks/Micro", swiftSettings: settings),
         .testTarget(name: "BaseTests", dependencies: ["MartletBase"], swiftSettings: settings),
+        .testTarget(
+            name: "LuaTests", dependencies: ["MartletLua"], swiftSettings: settings),
         .testTarget(
             name: "EngineTests", dependencies: ["MartletEngine", "MartletBase"],
             swiftSettings: settings),

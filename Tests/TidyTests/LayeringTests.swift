@@ -6,6 +6,7 @@ struct LayeringTests {
     /// Target to the modules it may import. The C library and `Synchronization` go without saying.
     private static let imports: [String: Set<String>] = [
         "MartletBase": ["CSystem"],
+        "MartletLua": ["CLuaShim"],
         "MartletEngine": ["MartletBase", "CSystem"],
         "MartletTransport": ["MartletBase", "CSystem"],
         "MartletPersistence": ["MartletEngine", "MartletBase", "CSystem"],

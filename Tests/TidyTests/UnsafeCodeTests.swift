@@ -81,6 +81,8 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Execution/Serving.swift",
         "Sources/MartletEngine/Execution/Tracked.swift",
         "Sources/MartletEngine/Execution/TransactionRunner.swift",
+        "Sources/MartletLua/LuaRuntime.swift",
+        "Sources/MartletLua/LuaValues.swift",
         "Sources/MartletPersistence/RDB/RDBParallel.swift",
         "Sources/MartletPersistence/Log/LogWriter.swift",
         "Sources/MartletTransport/Connection.swift",

@@ -1,0 +1,105 @@
+//  Functions of the prelude that need more of Lua than a script is given, and those of the standard
+//  library that must be written anew because they may run long.
+
+#include "Runtime.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+UNWOUND_THROUGH
+
+/// position() returns "name:line: " of the script's innermost frame, or "".
+static int position(lua_State *L) {
+    push_position(L);
+    return 1;
+}
+
+/// load(text, name, environment) returns the function, or nil and the message. Text only.
+static int load_text(lua_State *L) {
+    size_t count;
+    const char *text = luaL_checklstring(L, 1, &count);
+    const char *name = luaL_checkstring(L, 2);
+    if (luaL_loadbufferx(L, text, count, name, "t") != 0) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_pushvalue(L, 3);
+    lua_setfenv(L, -2);
+    return 1;
+}
+
+/// collect(kilobytes) takes a step of the collector; true at the end of a cycle.
+static int collect(lua_State *L) {
+    lua_pushboolean(L, lua_gc(L, LUA_GCSTEP, (int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+static int kilobytes_used(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)runtime_of(L)->used_bytes / 1024);
+    return 1;
+}
+
+// MARK: Random numbers
+
+// The sequence of lrand48 with seed 0 at the start of each script, as Redis has it.
+static uint32_t next_random(struct martlet_lua *runtime) {
+    runtime->random_state = (runtime->random_state * 0x5DEECE66Du + 0xB) & 0xFFFFFFFFFFFFu;
+    return (uint32_t)(runtime->random_state >> 17);
+}
+
+static int random_number(lua_State *L) {
+    const double range = 2147483647;
+    double fraction = fmod((double)next_random(runtime_of(L)), range) / range;
+    switch (lua_gettop(L)) {
+    case 0:
+        lua_pushnumber(L, fraction);
+        break;
+    case 1: {
+        lua_Integer upper = luaL_checkinteger(L, 1);
+        luaL_argcheck(L, 1 <= upper, 1, "interval is empty");
+        lua_pushnumber(L, floor(fraction * (double)upper) + 1);
+        break;
+    }
+    case 2: {
+        lua_Integer lower = luaL_checkinteger(L, 1);
+        lua_Integer upper = luaL_checkinteger(L, 2);
+        luaL_argcheck(L, lower <= upper, 2, "interval is empty");
+        double count = (double)upper - (double)lower + 1;
+        lua_pushnumber(L, floor(fraction * count) + (double)lower);
+        break;
+    }
+    default:
+        return luaL_error(L, "wrong number of arguments");
+    }
+    return 1;
+}
+
+static int random_seed(lua_State *L) {
+    uint32_t seed = (uint32_t)(int64_t)luaL_checkinteger(L, 1);
+    runtime_of(L)->random_state = ((uint64_t)seed << 16) + 0x330E;
+    return 0;
+}
+
+static const luaL_Reg natives[] = {
+    {"position", position},
+    {"load", load_text},
+    {"collect", collect},
+    {"kilobytes_used", kilobytes_used},
+    {"random", random_number},
+    {"randomseed", random_seed},
+    {NULL, NULL},
+};
+
+void push_natives(lua_State *L) {
+    lua_newtable(L);
+    for (const luaL_Reg *native = natives; native->name; native++) {
+        lua_pushcfunction(L, native->func);
+        lua_setfield(L, -2, native->name);
+    }
+    push_string_natives(L);
+}
+
+UNWOUND_THROUGH_END

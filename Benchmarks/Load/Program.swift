@@ -18,7 +18,7 @@ enum Program {
     static let subcommands = [
         runSubcommand, compareSubcommand, scalingSubcommand, memorySubcommand, idleSubcommand,
         expirySubcommand, fanOutSubcommand,
-        reclaimSubcommand,
+        reclaimSubcommand, evictionSubcommand,
         logSubcommand, readersSubcommand, snapshotSubcommand, restartSubcommand,
         floorSubcommand, workloadsSubcommand,
     ]

@@ -90,7 +90,7 @@ public final class Server {
             context.monitors.post(line, wallMicroseconds: state.clock.wallMicroseconds())
         }
         state.notedCommand.function = { context.note($0) }
-        state.weighMemory.function = { context.weighMemory() }
+        state.bytesOutside.function = { context.bytesOutsideKeyspace }
         context.errandEnded = { errand in
             context.loops[errand.loop].post { handlers[errand.loop].conclude(errand) }
         }

@@ -83,12 +83,11 @@ package enum StartupChecks {
                 "WARNING: The TCP backlog setting of \(settings.tcpBacklog) cannot be enforced "
                     + "because /proc/sys/net/core/somaxconn is set to the lower value of \(max).")
         }
+        let bytesMax = settings.memoryBytesMax(systemBytes: facts.memoryBytes)
         if let limit = facts.containerBytesMax, limit < facts.machineBytes,
-            settings.memoryBytesMax == 0 || settings.memoryBytesMax > limit
+            bytesMax == 0 || bytesMax > limit
         {
-            let now =
-                settings.memoryBytesMax == 0
-                ? "no maxmemory is set" : "maxmemory is \(settings.memoryBytesMax)"
+            let now = bytesMax == 0 ? "no maxmemory is set" : "maxmemory is \(bytesMax)"
             warnings.append(
                 "WARNING: this container may use \(limit) bytes of memory, but \(now): the kernel "
                     + "will kill the server when it grows beyond. Set maxmemory below the limit.")

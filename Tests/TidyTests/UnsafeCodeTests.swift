@@ -75,6 +75,7 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Commands/Streams/StreamProducers.swift",
         "Sources/MartletEngine/Commands/Strings/StringComparison.swift",
         "Sources/MartletEngine/Execution/Admission.swift",
+        "Sources/MartletEngine/Execution/EvictionCycle.swift",
         "Sources/MartletEngine/Execution/Executor.swift",
         "Sources/MartletEngine/Execution/Logging.swift",
         "Sources/MartletEngine/Execution/LogReplay.swift",

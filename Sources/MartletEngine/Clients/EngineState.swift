@@ -60,7 +60,7 @@ package final class EngineSettings: Sendable {
     package let largeReplyBytes = Atomic<Int>(1 << 20)
     package let latencyThresholdMilliseconds = Atomic<Int64>(0)
     package let tracksLatency = Atomic<Bool>(true)
-    package let usesLFU = Atomic<Bool>(false)
+    package let eviction = EvictionSettings()
     package let activeExpireEffort = Atomic<Int>(1)
     package let activeExpire = Atomic<Bool>(true)
     /// `list-max-listpack-size`.
@@ -140,6 +140,8 @@ package final class EngineState: @unchecked Sendable {
     private let trackerCount = Atomic<Int>(0)
     /// A snapshot is under way, likewise.
     private var isSaving = false
+    /// The policy of eviction asks for more than the time of the last use.
+    private var isAging = false
     let sinksWord: UnsafeMutableRawPointer
     /// The append-only log.
     package let log = LogQueue()
@@ -172,8 +174,8 @@ package final class EngineState: @unchecked Sendable {
     package let endedMonitoring = SharedCallback1<ClientRecord>()
     /// Called for every command while some connection monitors, its shards still held.
     package let monitorFeed = SharedCallback1<MonitorLine>()
-    /// Called before a command is refused for want of memory, to look again; no shard is held.
-    package let weighMemory = SharedCallback()
+    /// Bytes in use that are not in the keyspace, as `maxmemory` counts them.
+    package let bytesOutside = SharedMeasure()
     /// Called, after it ran, for a command that was slow or large.
     package let notedCommand = SharedCallback1<NotedCommand>()
 
@@ -299,8 +301,17 @@ package final class EngineState: @unchecked Sendable {
         return refusal
     }
 
+    /// Says whether the policy of eviction asks for more than the time of the last use.
+    func updateSinks(aging: Bool) {
+        lock.lock()
+        defer { lock.unlock() }
+        isAging = aging
+        updateSinks()
+    }
+
     private func updateSinks() {
         var sinks: EffectSinks = []
+        if isAging { sinks.insert(.aging) }
         if isSaving { sinks.insert(.saving) }
         if logMode != .off { sinks.insert(.logging) }
         if logMode == .synchronous { sinks.insert(.synchronous) }
@@ -474,6 +485,14 @@ package final class SharedCallback: @unchecked Sendable {
     package func call() { function?() }
 }
 
+/// A number that is asked for.
+package final class SharedMeasure: @unchecked Sendable {
+    // Unchecked: set before the loops start, constant afterwards.
+    package var function: (@Sendable () -> Int)?
+    package init() {}
+    package func call() -> Int { function?() ?? 0 }
+}
+
 /// The same with an argument.
 package final class SharedCallback1<Argument>: @unchecked Sendable {
     // Unchecked: set before the loops start, constant afterwards.
@@ -495,6 +514,7 @@ extension EngineState {
                 entriesMax: settings.streamNodeEntriesMax.load(ordering: .relaxed),
                 bytesMax: settings.streamNodeBytesMax.load(ordering: .relaxed)),
             producerSecondsMax: settings.streamProducerSecondsMax.load(ordering: .relaxed),
-            producerCountMax: settings.streamProducerCountMax.load(ordering: .relaxed))
+            producerCountMax: settings.streamProducerCountMax.load(ordering: .relaxed),
+            eviction: settings.eviction.policy)
     }
 }

@@ -86,6 +86,7 @@ package final class LoopStatistics: @unchecked Sendable {
         case batches
         case slowCommands
         case unexpectedErrors
+        case evicted
     }
 
     /// Codes beyond this many are counted as one: a client must not fill memory with them.

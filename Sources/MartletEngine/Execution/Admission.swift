@@ -205,12 +205,6 @@ extension Executor {
         return false
     }
 
-    /// Memory is weighed ten times a second; what was freed since then counts at once.
-    private mutating func isMemoryFull() -> Bool {
-        unsafe call.state.weighMemory.call()
-        return unsafe call.state.conditions.contains(.memoryFull)
-    }
-
     mutating func runGated(_ command: Command, claim: HeldClaim? = nil) -> FollowUp {
         let plan = plan(command, call.arguments)
         guard takes(plan) else { return .park }

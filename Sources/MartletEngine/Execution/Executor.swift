@@ -84,6 +84,9 @@ package struct Executor: ~Copyable {
     private(set) var hasServed = false
     private let clock: Clock
     var expiryCycle = ExpiryCycle()
+    var eviction = EvictionCycle()
+    /// Keys of the running write, while uses are counted.
+    var aged = GrowingArray<AgedKey>()
     /// This loop's number in `Quiescence`.
     private let quiescent: Int
 
@@ -127,6 +130,7 @@ package struct Executor: ~Copyable {
         unsafe effects.initialize(to: EffectBuffer())
         unsafe counters = .allocate(capacity: 1)
         unsafe counters.initialize(to: KeyCounters())
+        unsafe counters.pointee.random = .seededFromSystem()
         unsafe scratch = .allocate(byteCount: 128, alignment: 64)
         self.statistics = statistics ?? state.statistics[loop]
         counts = self.statistics.counts
@@ -171,13 +175,19 @@ package struct Executor: ~Copyable {
     }
 
     /// The loop is about to wait.
-    package mutating func iterationEnded() {
+    ///
+    /// - Returns: for how many milliseconds at most.
+    @discardableResult
+    package mutating func iterationEnded() -> Int32 {
+        let untilEviction = eviction.isBounded ? evictBetweenEvents() : .max
         unsafe statistics.add(.hits, counters.pointee.hits)
         unsafe statistics.add(.misses, counters.pointee.misses)
-        unsafe counters.pointee = KeyCounters()
+        unsafe counters.pointee.hits = 0
+        unsafe counters.pointee.misses = 0
         hasServed = false
         call.appender.announce()
         Quiescence.shared.sleep(quiescent)
+        return untilEviction
     }
 
     /// Wall clock of this iteration.
@@ -191,10 +201,19 @@ package struct Executor: ~Copyable {
         lastTicks = martlet_ticks()
         let version = unsafe call.state.settings.version.load(ordering: .relaxed)
         if now == call.keyspace.nowMilliseconds && version == settingsVersion { return }
-        settingsVersion = version
-        call.keyspace.nowMilliseconds = now
-        call.keyspace.accessClock = UInt32(truncatingIfNeeded: now / 1000) & 0xFF_FFFF
+        if version != settingsVersion {
+            settingsVersion = version
+            refreshEviction()
+        }
+        call.keyspace.setTime(now, eviction.policy, isPrecise: eviction.isBounded)
         refreshThresholds()
+    }
+
+    /// Takes over changed settings of eviction.
+    private mutating func refreshEviction() {
+        let settings = unsafe call.state.settings.eviction
+        eviction.take(over: settings)
+        unsafe counters.pointee.frequency = eviction.frequency
     }
 
     /// Takes over changed settings.
@@ -209,6 +228,7 @@ package struct Executor: ~Copyable {
         if latency > 0 { threshold = min(threshold, Double(latency) * Double(ticksPerMillisecond)) }
         slowTicks = UInt64(threshold)
         notedBytes = notedBytesMin()
+        if eviction.isBounded { notedBytes = min(notedBytes, EvictionCycle.batchBytes) }
     }
 
     // MARK: Serving
@@ -284,6 +304,7 @@ package struct Executor: ~Copyable {
                 || call.reply.buffer.count &- repliesBegin >= notedBytes
             {
                 noteSizes(batchCount: index, repliesBegin: repliesBegin)
+                evictAmidRequests()
             }
             store.removeAll()
             if next != .none {
@@ -620,7 +641,7 @@ package struct Executor: ~Copyable {
     mutating func runHeld(_ row: UnsafeMutablePointer<CommandRow>) {
         let active = unsafe EffectSinks(rawValue: martlet_load_relaxed_32(sinks))
         call.keyspace.sinks = active
-        if active.contains(.saving) { unsafe saveKeys(row) }
+        if !active.isDisjoint(with: [.saving, .aging]) { unsafe prepareKeys(row) }
         do {
             let effect = try unsafe row.pointee.run(&call)
             assert(
@@ -630,13 +651,25 @@ package struct Executor: ~Copyable {
         } catch {
             fail(error)
         }
-        if active.contains(.synchronous) { call.awaitKeys() }
+        if !active.isDisjoint(with: [.synchronous, .aging]) { unsafe settleKeys(row) }
     }
 
-    /// Saves the keys of a command that may change them for the snapshot under way; see
-    /// `SnapshotSaver`. What flags its keys have does not count: XREADGROUP only reads its key, and
-    /// changes the group.
+    /// What the keys of a command need before it runs: those that it may change are saved for the snapshot
+    /// under way (see `SnapshotSaver`), and how they were used is remembered.
     @inline(never)
+    private mutating func prepareKeys(_ row: UnsafeMutablePointer<CommandRow>) {
+        if call.keyspace.sinks.contains(.aging) { unsafe beginAging(row) }
+        if call.keyspace.sinks.contains(.saving) { unsafe saveKeys(row) }
+    }
+
+    /// What they need after it has run.
+    @inline(never)
+    private mutating func settleKeys(_ row: UnsafeMutablePointer<CommandRow>) {
+        if call.keyspace.sinks.contains(.aging) { unsafe endAging(row) }
+        if call.keyspace.sinks.contains(.synchronous) { call.awaitKeys() }
+    }
+
+    /// What flags the keys have does not count: XREADGROUP only reads its key, and changes the group.
     private mutating func saveKeys(_ row: UnsafeMutablePointer<CommandRow>) {
         if unsafe row.pointee.isReadOnly { return }
         let command = unsafe call.commands.all[call.commandNumber]

@@ -29,7 +29,7 @@ struct CollectionPlace {
         self.slot = slot
         unsafe self.partition = partition
         unsafe hashKey = keyspace.keyspace.pointee.hashKey
-        access = keyspace.accessClock
+        access = keyspace.newAccess
         nowMilliseconds = keyspace.nowMilliseconds
         self.epoch = epoch
         births = keyspace.births

@@ -431,7 +431,7 @@ extension KeyAccess {
         if entry.encoding == .packed {
             let bytes = entry.valueBytes
             made = unsafe partition.pointee.setPacked(
-                key, kind: entry.kind, bytes: bytes, at: slot, expiry: expiry, access: accessClock,
+                key, kind: entry.kind, bytes: bytes, at: slot, expiry: expiry, access: newAccess,
                 epoch: epoch, nowMilliseconds: nowMilliseconds,
                 fieldDeadline: entry.fieldExpiryMilliseconds
             ) { unsafe memcpy($0.valueAddress, entry.valueAddress, bytes) }
@@ -441,7 +441,7 @@ extension KeyAccess {
                 ? entry.structure.copy(hashKey: hashKey)
                 : unsafe source.pointee.takeStructure(of: entry)
             made = unsafe partition.pointee.setStructure(
-                structure, for: key, at: slot, expiry: expiry, access: accessClock, epoch: epoch,
+                structure, for: key, at: slot, expiry: expiry, access: newAccess, epoch: epoch,
                 nowMilliseconds: nowMilliseconds)
             if made == nil {
                 if keepsSource {

@@ -64,6 +64,8 @@ struct EffectSinks: OptionSet {
     static let logging = EffectSinks(rawValue: 1 << 8)
     /// Replies wait until what they tell of is durable: `appendfsync always`.
     static let synchronous = EffectSinks(rawValue: 1 << 9)
+    /// What entries remember of their use depends on more than the time: see Execution/EvictionCycle.swift.
+    static let aging = EffectSinks(rawValue: 1 << 10)
 
     /// Those who want to know of each effect and its key.
     static let listeners: EffectSinks = [

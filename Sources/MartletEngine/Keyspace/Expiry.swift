@@ -209,6 +209,71 @@ struct ExpiryIndex<Place: DeadlinePlace>: ~Copyable {
         return following
     }
 
+    /// Calls `body` for up to `countMax` entries among which is one that is due next, or nearly so: those
+    /// of one slot are in no order, and it may hold more. The wheel is not turned.
+    func forEachSoon(_ slabs: borrowing Slabs, _ countMax: Int, _ body: (Entry) -> Void) {
+        guard count > 0, let occupied = unsafe occupied else { return }
+        for level in 0..<Self.levels {
+            // What is in lower slots of a level belongs to a higher one, or has been due.
+            let later = unsafe occupied[level] & (UInt64.max << UInt64(digit(cursor, level)))
+            if later == 0 { continue }
+            var left = max(countMax, Self.soonMin)
+            forEach(inSlot: level * 64 + later.trailingZeroBitCount, slabs, &left, body)
+            return
+        }
+    }
+
+    private static var soonMin: Int { 16 }
+
+    /// Calls `body` for up to `countMax` entries from a slot chosen by chance on, some of its first ones
+    /// passed over.
+    func forEachSomewhere(
+        _ slabs: borrowing Slabs, _ random: UInt64, _ countMax: Int, _ body: (Entry) -> Void
+    ) {
+        guard count > 0, let occupied = unsafe occupied else { return }
+        var slotCount = 0
+        for level in 0..<Self.levels { slotCount += unsafe occupied[level].nonzeroBitCount }
+        guard slotCount > 0 else { return }
+        var skipped = Int(random >> 48) % slotCount
+        var passed = Int(random & 63)
+        var left = countMax
+        // Twice: from the chosen slot to the last one, then from the first one on.
+        for round in 0..<2 {
+            for level in 0..<Self.levels {
+                var bits = unsafe occupied[level]
+                while bits != 0 && left > 0 {
+                    let slot = level * 64 + bits.trailingZeroBitCount
+                    bits &= bits - 1
+                    if skipped > 0 && round == 0 {
+                        skipped -= 1
+                        continue
+                    }
+                    forEach(inSlot: slot, slabs, &left) { entry in
+                        if passed > 0 {
+                            passed -= 1
+                        } else {
+                            body(entry)
+                        }
+                    }
+                }
+            }
+            passed = 0
+        }
+    }
+
+    private func forEach(
+        inSlot slot: Int, _ slabs: borrowing Slabs, _ left: inout Int, _ body: (Entry) -> Void
+    ) {
+        guard let heads = unsafe heads else { return }
+        var handle = unsafe heads[slot]
+        while handle != Self.noHandle && left > 0 {
+            let entry = unsafe Entry(slabs.object(handle))
+            body(entry)
+            left -= 1
+            handle = next(entry)
+        }
+    }
+
     private mutating func allocate() {
         let heads = UnsafeMutablePointer<UInt32>.allocate(capacity: Self.slots)
         unsafe heads.initialize(repeating: Self.noHandle, count: Self.slots)

@@ -12,6 +12,9 @@ import MartletBase
 struct KeyCounters {
     var hits: UInt64 = 0
     var misses: UInt64 = 0
+    /// What counts uses by chance.
+    var random = Random(seed: 1)
+    var frequency = AccessFrequency()
 }
 
 /// Where a key that begins to exist is noted, if somebody wants to know.
@@ -43,10 +46,17 @@ package struct KeyAccess {
     package var database = 0
     /// Wall clock of the loop's iteration.
     package var nowMilliseconds: Int64 = 0
-    /// The access clock that lookups leave in entries: minutes, or seconds of the LRU clock.
-    package var accessClock: UInt32 = 0
+    /// The access clock that lookups leave in entries; while uses are counted, what no entry has.
+    private var accessClock: UInt32 = 0
+    /// What a new entry remembers.
+    private(set) var newAccess: UInt32 = 0
     /// CLIENT NO-TOUCH: lookups leave no trace.
-    package var leavesNoTrace = false
+    package var leavesNoTrace = false { didSet { updateTrace() } }
+    private var trace = AccessTrace.clock { didSet { updateTrace() } }
+    /// The running command writes. Known while some policy asks.
+    var isWriting = true
+    /// Lookups leave the clock, and that is all.
+    private var hasPlainTrace = true
     var sinks: EffectSinks = []
     /// The log is read: nothing is past its deadline before the log says so.
     var isReplaying = false
@@ -183,6 +193,21 @@ package struct KeyAccess {
         return slot.entry.isExpired(at: unsafe shard.pointee.advance(to: nowMilliseconds))
     }
 
+    /// Removes a key because memory is full. The caller holds its shard.
+    ///
+    /// - Returns: how many bytes less are used.
+    func evict(
+        _ slot: Slot, _ key: Key, _ database: Int, _ partition: UnsafeMutablePointer<Partition>
+    ) -> Int {
+        save(key, inDatabase: database)
+        // No change that somebody made, as for expired keys.
+        unsafe effects.pointee.append(.evicted, key, database: database, sinks: sinks, count: 0)
+        if isLogging { logExpired(key, inDatabase: database) }
+        let before = unsafe partition.pointee.usedBytes
+        unsafe partition.pointee.remove(slot, hash: key.hash)
+        return unsafe before - partition.pointee.usedBytes
+    }
+
     /// Removes a key past its deadline as the expiry cycle found it. The caller holds its shard.
     func reclaim(_ key: Key, inDatabase database: Int) {
         guard let partition = unsafe shard(key).pointee.partition(database),
@@ -241,16 +266,86 @@ package struct KeyAccess {
     @inline(__always)
     var births: Births { unsafe Births(effects: effects, database: database, sinks: sinks) }
 
-    /// Leaves the access clock in an entry, unless the connection wants no trace.
+    /// Leaves the access clock in an entry, or counts a use, unless the connection wants no trace.
     @inline(__always)
     package func touch(_ entry: Entry) {
         // Stored only when it changed: most reads leave the entry's cache line clean.
-        if entry.access != accessClock && !leavesNoTrace { entry.access = accessClock }
+        if entry.access != accessClock {
+            if hasPlainTrace { entry.access = accessClock } else { leaveTrace(entry) }
+        }
+    }
+
+    @inline(never)
+    private func leaveTrace(_ entry: Entry) {
+        if leavesNoTrace { return }
+        switch trace {
+        case .clock: entry.access = accessClock
+        case .clockOfWrites: if isWriting { entry.access = accessClock }
+        case .frequency: countUse(of: entry, entry.access)
+        }
     }
 
     /// The same for TOUCH, whose very purpose is that trace.
     package func touchRegardless(_ entry: Entry) {
-        if entry.access != accessClock { entry.access = accessClock }
+        switch trace {
+        case .clock: entry.access = accessClock
+        case .clockOfWrites: break
+        case .frequency: countUse(of: entry, entry.access)
+        }
+    }
+
+    /// Counts one more use of an entry that was used as `access` says.
+    func countUse(of entry: Entry, _ access: UInt32) {
+        entry.access = unsafe counters.pointee.frequency.used(
+            access, at: nowMilliseconds, &counters.pointee.random)
+    }
+
+    private mutating func updateTrace() { hasPlainTrace = trace == .clock && !leavesNoTrace }
+
+    /// The time has come to `nowMilliseconds`, and this is what entries remember of it.
+    ///
+    /// - Parameters:
+    ///   - nowMilliseconds: wall clock.
+    ///   - policy: of eviction.
+    ///   - isPrecise: the policy is in force: the clock is more than whole seconds.
+    mutating func setTime(_ nowMilliseconds: Int64, _ policy: EvictionPolicy, isPrecise: Bool) {
+        self.nowMilliseconds = nowMilliseconds
+        if policy.usesFrequency {
+            accessClock = .max
+            newAccess = AccessFrequency.access(
+                counter: AccessFrequency.initial, at: nowMilliseconds)
+        } else {
+            accessClock =
+                isPrecise && policy.usesClock
+                ? AccessClock.at(nowMilliseconds) : AccessClock.atSecond(nowMilliseconds)
+            newAccess = accessClock
+        }
+        let trace: AccessTrace =
+            policy.usesFrequency ? .frequency : policy.order == .lrm ? .clockOfWrites : .clock
+        if trace != self.trace { self.trace = trace }
+    }
+
+    /// Entries remember how often they were used, not when.
+    package var countsUses: Bool { trace == .frequency }
+
+    /// For how long an entry was not used, in seconds.
+    package func idleSeconds(_ entry: Entry) -> Int {
+        AccessClock.idleSeconds(entry.access, at: nowMilliseconds)
+    }
+
+    /// How often it was used lately.
+    package func frequency(_ entry: Entry) -> UInt8 {
+        unsafe counters.pointee.frequency.counter(entry.access, at: nowMilliseconds)
+    }
+
+    /// Says how long a key was not used.
+    func setIdle(_ entry: Entry, seconds: UInt64) {
+        entry.access = AccessClock.used(secondsAgo: seconds, at: nowMilliseconds)
+    }
+
+    /// Says how often a key was used.
+    func setFrequency(_ entry: Entry, _ counter: UInt8) {
+        entry.access = AccessFrequency.access(counter: counter, at: nowMilliseconds)
     }
 
     // MARK: Strings
@@ -294,7 +389,7 @@ package struct KeyAccess {
             slot = nil
         }
         let entry = unsafe partition.pointee.setString(
-            key, value, at: slot, expiry: expiry, access: accessClock, epoch: shard.pointee.epoch,
+            key, value, at: slot, expiry: expiry, access: newAccess, epoch: shard.pointee.epoch,
             nowMilliseconds: now, asText: asText)
         if entry == nil { throw .outOfMemory }
         if slot == nil { births.note(key) }
@@ -323,7 +418,7 @@ package struct KeyAccess {
             database, hashKey: keyspace.pointee.hashKey)
         let slot = unsafe slot(key, database)?.slot
         let entry = unsafe partition.pointee.setInteger(
-            key, value, at: slot, expiry: expiry, access: accessClock, epoch: shard.pointee.epoch,
+            key, value, at: slot, expiry: expiry, access: newAccess, epoch: shard.pointee.epoch,
             nowMilliseconds: nowMilliseconds)
         if entry == nil { throw .outOfMemory }
         if slot == nil { births.note(key) }
@@ -495,7 +590,7 @@ package struct KeyAccess {
             database, hashKey: keyspace.pointee.hashKey)
         let slot = unsafe slot(key, database)?.slot
         let entry = unsafe partition.pointee.adopt(
-            string, for: key, at: slot, expiry: expiry, access: accessClock,
+            string, for: key, at: slot, expiry: expiry, access: newAccess,
             epoch: shard.pointee.epoch, nowMilliseconds: nowMilliseconds)
         if slot == nil && entry != nil { births.note(key) }
         return entry != nil

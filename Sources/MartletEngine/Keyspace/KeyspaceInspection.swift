@@ -39,6 +39,13 @@ extension KeyAccess {
         return slot.entry
     }
 
+    /// The entry of a key, past its deadline or not, left as it is. The caller holds its shard.
+    func entryAsItIs(_ key: Key) -> Entry? {
+        let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
+        guard let partition = unsafe shard.pointee.partition(database) else { return nil }
+        return unsafe partition.pointee.table.find(key.bytes, hash: key.hash)?.entry
+    }
+
     /// Whether a key is there, past its deadline or not.
     package func holds(_ key: Key) -> Bool {
         let shard = unsafe keyspace.pointee.shard(keyspace.pointee.shardIndex(key.hash))
@@ -52,11 +59,10 @@ extension KeyAccess {
     /// DEBUG OBJECT: nil when the key is missing.
     package func describe(_ key: Key) -> KeyDescription? {
         guard let entry = peek(key, inDatabase: database) else { return nil }
-        let clock = UInt32(truncatingIfNeeded: nowMilliseconds / 1000) & 0xFF_FFFF
         return unsafe KeyDescription(
             address: UInt(bitPattern: entry.address), encoding: entry.encodingName,
             stringBytes: entry.isString ? entry.stringLength : 0, access: entry.access,
-            idleSeconds: Int((clock &- entry.access) & 0xFF_FFFF),
+            idleSeconds: idleSeconds(entry),
             integer: entry.encoding == .integer ? entry.integer : nil)
     }
 

@@ -3,6 +3,8 @@
 //  Each shard is held for as long as it takes to add up a handful of counters per database, so the
 //  sums are right per shard and close to right in all.
 
+import CSystem
+
 /// Counts and memory of the whole keyspace.
 package struct KeyspaceReport: Sendable {
     /// One database.
@@ -115,4 +117,9 @@ package enum SparedMemory {
 
     /// Gives the pages of empty slabs back to the system: MEMORY PURGE.
     package static func trim() { SlabPool.shared.trim() }
+
+    /// Lets malloc give its free pages back, beside the commands.
+    package static func trimMallocLater() {
+        Reclaimer.shared.run(objects: 0) { _ = martlet_malloc_trim() }
+    }
 }

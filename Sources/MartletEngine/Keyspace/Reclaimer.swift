@@ -18,12 +18,17 @@ import Synchronization
 
 /// The queue of things to free, and its thread.
 final class Reclaimer: @unchecked Sendable {
-    // Unchecked: `queue` and `isRunning` are touched under `lock` alone, `steps` by the thread, of
+    // Unchecked: `queue` and `isRunning` are touched under `lock` alone, steps by the thread, of
     // which there is one at a time; counters are atomic.
     static let shared = Reclaimer()
 
     /// Smaller allocations are freed at once: malloc serves them from its own lists.
-    static let immediateBytesMax = 64 * 1024
+    static let immediateBytesMax = 128 * 1024
+    /// While so much waits to be freed, whoever gives more than that a share of it frees it himself: what
+    /// is freed late is memory that nobody has.
+    static let pendingBytesMax = 8 << 20
+    /// What is freed at once even so: some tens of microseconds.
+    static let promptBytesMax = 1 << 20
 
     /// Steps of a slice: nodes freed, a few at a microsecond.
     private static let stepsInSlice = 256
@@ -34,6 +39,11 @@ final class Reclaimer: @unchecked Sendable {
     private var queue: [@Sendable () -> Void] = []
     private var isRunning = false
     private let pending = Atomic<Int>(0)
+    private let pendingBytes = Atomic<Int>(0)
+    /// Steps since malloc last gave back what it has free.
+    private var stepsUntrimmed = 0
+    /// After so many steps it is to: nodes of some ten megabytes, or a million small values.
+    private static let stepsBeforeTrim = 4096
     private let freed = Atomic<Int>(0)
 
     private init() {}
@@ -59,11 +69,19 @@ final class Reclaimer: @unchecked Sendable {
 
     @inline(never)
     private func releaseLater(_ memory: UnsafeMutableRawPointer, bytes: Int) {
+        if bytes <= Self.promptBytesMax
+            && pendingBytes.load(ordering: .relaxed) > Self.pendingBytesMax
+        {
+            unsafe free(memory)
+            return
+        }
         let address = UInt(bitPattern: memory)
+        pendingBytes.add(bytes, ordering: .relaxed)
         run(objects: 1) { [self] in
             guard let memory = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
             unsafe giveUpPages(memory, bytes: bytes)
             unsafe free(memory)
+            pendingBytes.subtract(bytes, ordering: .relaxed)
         }
     }
 
@@ -86,6 +104,7 @@ final class Reclaimer: @unchecked Sendable {
     /// used up.
     func pause() {
         steps += 1
+        stepsUntrimmed += 1
         if steps < Self.stepsInSlice { return }
         steps = 0
         usleep(Self.sleepMicroseconds)
@@ -134,6 +153,13 @@ final class Reclaimer: @unchecked Sendable {
     private func work() {
         while true {
             lock.lock()
+            if queue.isEmpty && stepsUntrimmed >= Self.stepsBeforeTrim {
+                lock.unlock()
+                // The nodes of large structures lie between others: malloc keeps their pages otherwise.
+                stepsUntrimmed = 0
+                _ = martlet_malloc_trim()
+                continue
+            }
             if queue.isEmpty {
                 isRunning = false
                 lock.unlock()

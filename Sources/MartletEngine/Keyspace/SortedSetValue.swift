@@ -33,7 +33,7 @@ package struct SortedSetValue {
         self.slot = slot
         unsafe self.partition = partition
         unsafe hashKey = keyspace.keyspace.pointee.hashKey
-        access = keyspace.accessClock
+        access = keyspace.newAccess
         nowMilliseconds = keyspace.nowMilliseconds
         births = keyspace.births
         self.epoch = epoch
@@ -431,7 +431,7 @@ extension KeyAccess {
             && bytes <= PackedSortedSet.bytesMax
         {
             made = unsafe partition.pointee.setPacked(
-                key, kind: .sortedSet, bytes: bytes, at: slot, expiry: .clear, access: accessClock,
+                key, kind: .sortedSet, bytes: bytes, at: slot, expiry: .clear, access: newAccess,
                 epoch: epoch, nowMilliseconds: nowMilliseconds
             ) { entry in
                 let packed = unsafe PackedSortedSet(entry.valueAddress, bytes: bytes)
@@ -446,7 +446,7 @@ extension KeyAccess {
             let isBeyond = new.count > limits.entriesMax || longest > limits.elementBytesMax
             let structure = Structure(new.takeSet())
             made = unsafe partition.pointee.setStructure(
-                structure, for: key, at: slot, expiry: .clear, access: accessClock, epoch: epoch,
+                structure, for: key, at: slot, expiry: .clear, access: newAccess, epoch: epoch,
                 nowMilliseconds: nowMilliseconds)
             if made == nil { structure.free() }
             if isBeyond { made?.header.bits |= EntryHeader.isModifiedBit }

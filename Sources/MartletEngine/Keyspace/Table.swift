@@ -584,6 +584,58 @@ struct Table: ~Copyable {
         return found
     }
 
+    /// Groups that are looked at in one sample, full or not.
+    private static let sampledGroupsMax = 32
+
+    /// Calls `body` for up to `countMax` entries that stand together at a place chosen by `hash`; for none
+    /// only when there are hardly any.
+    ///
+    /// A place is as likely as the part of the hash space that it serves, so every entry is about as
+    /// likely as any other.
+    func sample(_ hash: UInt64, countMax: Int, _ body: (Entry) -> Void) {
+        if count == 0 { return }
+        let segment = segment(hash)
+        var group = segment.home(segment.fraction(hash))
+        var left = countMax
+        // Where in the first group to begin.
+        var first = Int(truncatingIfNeeded: hash & 0xFFFF) % Self.slotsPerGroup
+        for _ in 0..<min(segment.groups, Self.sampledGroupsMax) {
+            segment.prefetchEntries(ofGroup: group)
+            let base = unsafe segment.group(group)
+            for step in 0..<Self.slotsPerGroup {
+                var index = first + step
+                if index >= Self.slotsPerGroup { index -= Self.slotsPerGroup }
+                if unsafe base.load(fromByteOffset: index, as: UInt8.self) == 0 { continue }
+                body(
+                    unsafe Slot.entry(
+                        base.load(fromByteOffset: 16 + index * 8, as: UInt64.self)))
+                left -= 1
+                if left == 0 { return }
+            }
+            first = 0
+            group = group + 1 == segment.groups ? 0 : group + 1
+        }
+    }
+
+    /// The slot of the entry at `address` whose key has this hash, or nil when it is there no more.
+    func slot(of address: UInt, hash: UInt64) -> Slot? {
+        let segment = segment(hash)
+        let fraction = segment.fraction(hash)
+        var group = segment.home(fraction)
+        let word = UInt64(address) | fraction << 48
+        for _ in 0..<segment.groups {
+            let base = unsafe segment.group(group)
+            for index in 0..<Self.slotsPerGroup
+            where unsafe base.load(fromByteOffset: index, as: UInt8.self) == Self.tag(hash) {
+                let slot = unsafe base + (16 + index * 8)
+                if unsafe slot.load(as: UInt64.self) == word { return unsafe Slot(slot) }
+            }
+            if unsafe base.load(fromByteOffset: 15, as: UInt8.self) == 0 { return nil }
+            group = group + 1 == segment.groups ? 0 : group + 1
+        }
+        return nil
+    }
+
     /// Checks every invariant; for tests. Complexity: O(n).
     func checkInvariants() {
         var total = 0

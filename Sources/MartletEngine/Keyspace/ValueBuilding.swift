@@ -20,10 +20,13 @@ package struct ValueLimits: Sendable {
     package var streams: StreamNodeLimits
     package var producerSecondsMax: Int
     package var producerCountMax: Int
+    /// What entries remember of their use.
+    package var eviction: EvictionPolicy
 
     package init(
         lists: ListLimit, sets: SetLimits, sortedSets: PackedLimits, hashes: PackedLimits,
-        streams: StreamNodeLimits, producerSecondsMax: Int, producerCountMax: Int
+        streams: StreamNodeLimits, producerSecondsMax: Int, producerCountMax: Int,
+        eviction: EvictionPolicy = EvictionPolicy(.none)
     ) {
         self.lists = lists
         self.sets = sets
@@ -32,6 +35,7 @@ package struct ValueLimits: Sendable {
         self.streams = streams
         self.producerSecondsMax = producerSecondsMax
         self.producerCountMax = producerCountMax
+        self.eviction = eviction
     }
 }
 
@@ -85,8 +89,7 @@ package struct ValueLoader: ~Copyable {
         self.limits = limits
         keys = unsafe KeyAccess(
             keyspace: keyspace, effects: effects, counters: counters, scratch: scratch)
-        keys.nowMilliseconds = nowMilliseconds
-        keys.accessClock = UInt32(truncatingIfNeeded: nowMilliseconds / 1000) & 0xFF_FFFF
+        keys.setTime(nowMilliseconds, limits.eviction, isPrecise: true)
         keys.keepsExpired = true
     }
 
@@ -115,16 +118,42 @@ package struct ValueLoader: ~Copyable {
         unsafe keyspace.pointee.lock(keyspace.pointee.shardIndex(key.hash))
     }
 
-    /// Says how long a key was not used, and when it ends. The key exists; its shard is held.
+    /// Says when a key ends, and how it was used. The key exists; its shard is held.
     ///
     /// - Throws: `.outOfMemory`.
-    package func settle(
-        _ key: Key, deadline: Int64?, idleSeconds: UInt64?
-    ) throws(CommandError) {
-        if let idleSeconds, let entry = keys.find(key) {
-            keys.setIdle(entry, idleSeconds)
-        }
+    package func settle(_ key: Key, deadline: Int64?, use: KeyUse) throws(CommandError) {
         if let deadline { _ = try keys.setExpiry(key, deadline) }
+        keys.setUse(key, use)
+    }
+}
+
+/// How a key was used where it comes from, as far as that is known.
+package struct KeyUse: Sendable {
+    package var idleSeconds: UInt64?
+    /// The counter of the frequency policies.
+    package var frequency: UInt8?
+
+    package init(idleSeconds: UInt64? = nil, frequency: UInt8? = nil) {
+        self.idleSeconds = idleSeconds
+        self.frequency = frequency
+    }
+}
+
+/// What is told of how keys were used, as far as the policy of eviction lets entries remember it.
+package enum RememberedUse: Sendable {
+    case none
+    /// For how long not, at this wall clock time.
+    case idleTime(atMilliseconds: Int64)
+    case frequency(AccessFrequency, atMilliseconds: Int64)
+
+    package func of(_ entry: Entry) -> KeyUse {
+        switch self {
+        case .none: KeyUse()
+        case .idleTime(let now):
+            KeyUse(idleSeconds: UInt64(AccessClock.idleSeconds(entry.access, at: now)))
+        case .frequency(let frequency, let now):
+            KeyUse(frequency: frequency.counter(entry.access, at: now))
+        }
     }
 }
 
@@ -139,16 +168,20 @@ extension KeyAccess {
     /// - Precondition: `source` is the database of a keyspace that nobody else uses, and has the key.
     /// - Complexity: O(1) for values in nodes, else O(value).
     package func receive(
-        _ key: Key, from source: KeyAccess, idleSeconds: UInt64
+        _ key: Key, from source: KeyAccess, use: KeyUse
     ) throws(CommandError) {
         try source.move(key, into: self)
-        if let entry = find(key) { setIdle(entry, idleSeconds) }
+        setUse(key, use)
     }
 
-    /// Says how long a key was not used; the clock has 24 bits.
-    fileprivate func setIdle(_ entry: Entry, _ idleSeconds: UInt64) {
-        let idle = UInt32(truncatingIfNeeded: min(idleSeconds, 0xFF_FFFF))
-        entry.access = (accessClock &- idle) & 0xFF_FFFF
+    /// Says how a key was used, as far as the policy in force remembers that.
+    fileprivate func setUse(_ key: Key, _ use: KeyUse) {
+        guard use.idleSeconds != nil || use.frequency != nil, let entry = find(key) else { return }
+        if countsUses {
+            if let frequency = use.frequency { setFrequency(entry, frequency) }
+        } else if let seconds = use.idleSeconds {
+            setIdle(entry, seconds: seconds)
+        }
     }
 }
 

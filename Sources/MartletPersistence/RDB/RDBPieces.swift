@@ -24,7 +24,7 @@ extension RDBSnapshotEncoder {
         var output = RDBOutput(compresses: compresses)
         output.exchangeBuffer(with: &buffer)
         defer { output.exchangeBuffer(with: &buffer) }
-        output.append(keyOf: entry, as: type)
+        output.append(keyOf: entry, as: type, use: use.of(entry))
         switch type {
         case .list: output.append(length: entry.elementCount)
         case .set: output.append(length: entry.memberCount)

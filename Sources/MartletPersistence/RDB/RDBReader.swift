@@ -80,7 +80,7 @@ package struct RDBReader: ~Copyable {
 
     // What was said of the next key.
     private var deadline: Int64?
-    private var idleSeconds: UInt64?
+    private var use = KeyUse()
     private var isKeyBegun = false
 
     /// A file of more fields about itself is none.
@@ -192,7 +192,7 @@ package struct RDBReader: ~Copyable {
         self.batch = batch
         passedKeys += 1
         deadline = nil
-        idleSeconds = nil
+        use = KeyUse()
         if batch.bytes.count >= options.batchBytes { try handOnBatch() }
     }
 
@@ -281,8 +281,8 @@ package struct RDBReader: ~Copyable {
         case .expireSeconds:
             let seconds = Int32(truncatingIfNeeded: try input.littleEndian(4))
             deadline = Int64(seconds) * 1000
-        case .idle: idleSeconds = try input.number()
-        case .frequency: _ = try input.byte()
+        case .idle: use.idleSeconds = try input.number()
+        case .frequency: use.frequency = try input.byte()
         case .aux: try readAux()
         case .function:
             try input.skipString()
@@ -318,9 +318,9 @@ package struct RDBReader: ~Copyable {
         keyRoom.removeAll()
         keyRoom.append(try input.string(&room))
         let deadline = deadline
-        let idleSeconds = idleSeconds
+        let use = use
         self.deadline = nil
-        self.idleSeconds = nil
+        self.use = KeyUse()
         if options.dropsExpired, let deadline, deadline <= loader.keys.nowMilliseconds {
             try input.skip(valueOf: type, isValkey: summary.isValkey)
             summary.expiredKeys += 1
@@ -349,14 +349,12 @@ package struct RDBReader: ~Copyable {
         case .made: break
         }
         if let entry = loader.keys.find(key) { summary.keysOfKind[Int(entry.kind.rawValue)] += 1 }
-        if deadline != nil || idleSeconds != nil {
-            do throws(CommandError) {
-                try loader.settle(key, deadline: deadline, idleSeconds: idleSeconds)
-            } catch {
-                throw RDBError(.noMemory, at: input.offset)
-            }
-            if deadline != nil { summary.keysWithDeadline += 1 }
+        do throws(CommandError) {
+            try loader.settle(key, deadline: deadline, use: use)
+        } catch {
+            throw RDBError(.noMemory, at: input.offset)
         }
+        if deadline != nil { summary.keysWithDeadline += 1 }
         summary.keys += 1
         if summary.keys % Self.keysBetweenProgress == 0 {
             options.progress?(input.offset, summary.keys)

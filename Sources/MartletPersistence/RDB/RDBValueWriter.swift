@@ -17,34 +17,32 @@ extension RDBOutput {
     /// - Parameters:
     ///   - entry: its shard is held.
     ///   - nowMilliseconds: wall clock; fields past their deadline are left out.
-    ///   - idleSeconds: how long the key was not used; nil to leave that out.
-    ///   - frequency: the counter of LFU; nil to leave that out.
+    ///   - use: how the key was used, as far as that is to be written.
     /// - Returns: whether it was written.
     @discardableResult
     package mutating func append(
-        key entry: Entry, at nowMilliseconds: Int64, idleSeconds: Int? = nil,
-        frequency: UInt8? = nil
+        key entry: Entry, at nowMilliseconds: Int64, use: KeyUse = KeyUse()
     ) -> Bool {
         if entry.isOver(at: nowMilliseconds) { return false }
         let type = entry.rdbType(at: nowMilliseconds)
-        append(keyOf: entry, as: type, idleSeconds: idleSeconds, frequency: frequency)
+        append(keyOf: entry, as: type, use: use)
         append(valueOf: entry, as: type, at: nowMilliseconds)
         return true
     }
 
     /// Writes all that stands before a value.
     package mutating func append(
-        keyOf entry: Entry, as type: RDBType, idleSeconds: Int? = nil, frequency: UInt8? = nil
+        keyOf entry: Entry, as type: RDBType, use: KeyUse = KeyUse()
     ) {
         if let deadline = entry.expiryMilliseconds {
             append(RDBOpcode.expireMilliseconds.rawValue)
             append64(UInt64(bitPattern: deadline))
         }
-        if let idleSeconds {
+        if let idleSeconds = use.idleSeconds {
             append(RDBOpcode.idle.rawValue)
-            append(length: max(0, idleSeconds))
+            append(length: Int(clamping: idleSeconds))
         }
-        if let frequency {
+        if let frequency = use.frequency {
             append(RDBOpcode.frequency.rawValue)
             append(frequency)
         }

@@ -77,8 +77,10 @@ package struct RDBWriter: ~Copyable {
     }
 
     /// Writes a key of that database, its shard held. One past its deadline is left out.
-    package mutating func key(_ entry: Entry, at nowMilliseconds: Int64) {
-        if output.append(key: entry, at: nowMilliseconds) { keyCount += 1 }
+    package mutating func key(
+        _ entry: Entry, at nowMilliseconds: Int64, use: RememberedUse = .none
+    ) {
+        if output.append(key: entry, at: nowMilliseconds, use: use.of(entry)) { keyCount += 1 }
         output.spill()
     }
 
@@ -102,12 +104,13 @@ package struct RDBWriter: ~Copyable {
     /// - Complexity: O(data). Stops early when the sink fails.
     package mutating func whole(_ state: EngineState, at nowMilliseconds: Int64) {
         let databases = unsafe state.keyspace.pointee.databaseCount
+        let use = state.rememberedUse(at: nowMilliseconds)
         for number in 0..<databases {
             let counts = unsafe state.keyspace.pointee.counts(ofDatabase: number)
             if counts.keys == 0 { continue }
             database(number, keys: counts.keys, keysWithDeadline: counts.keysWithDeadline)
             unsafe state.keyspace.pointee.forEachEntry(inDatabase: number) { entry in
-                if output.failure == nil { key(entry, at: nowMilliseconds) }
+                if output.failure == nil { key(entry, at: nowMilliseconds, use: use) }
             }
         }
     }
@@ -117,19 +120,22 @@ package struct RDBWriter: ~Copyable {
 package struct RDBSnapshotEncoder: SnapshotEncoder {
     let compresses: Bool
     let nowMilliseconds: Int64
+    let use: RememberedUse
 
     /// - Parameters:
     ///   - compresses: `rdbcompression`.
     ///   - nowMilliseconds: wall clock at the snapshot's point in time: what is over then is left out.
-    package init(compresses: Bool, at nowMilliseconds: Int64) {
+    ///   - use: what is written of how keys were used.
+    package init(compresses: Bool, at nowMilliseconds: Int64, use: RememberedUse = .none) {
         self.compresses = compresses
         self.nowMilliseconds = nowMilliseconds
+        self.use = use
     }
 
     package func encode(_ entry: Entry, into buffer: inout ByteBuffer) {
         var output = RDBOutput(compresses: compresses)
         output.exchangeBuffer(with: &buffer)
-        output.append(key: entry, at: nowMilliseconds)
+        output.append(key: entry, at: nowMilliseconds, use: use.of(entry))
         output.exchangeBuffer(with: &buffer)
     }
 }

@@ -73,7 +73,7 @@ package final class Cron: Sendable {
         context.trimTracking()
         context.durability.beginWhatIsDue(nowSeconds: now / 1000)
         let usedBytes = context.usedBytes(context.keyspaceReport(isHeld: false))
-        context.refuseGrowth(usedBytes: usedBytes)
+        context.weighResident(usedBytes: usedBytes, nowMilliseconds: now)
         state.withLock { state in
             if let last = state.last {
                 let elapsed = now - state.lastMilliseconds

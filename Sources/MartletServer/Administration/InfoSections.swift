@@ -128,7 +128,9 @@ extension InfoText {
         add(bytes: "used_memory_vm_total", 0)
         add("used_memory_functions", 0)
         add(bytes: "used_memory_scripts", 0)
-        add(bytes: "maxmemory", facts.settings.memoryBytesMax)
+        add(
+            bytes: "maxmemory",
+            facts.context.state.settings.eviction.bytesMax.load(ordering: .relaxed))
         add("maxmemory_policy", facts.context.configuration.text(of: "maxmemory-policy") ?? "")
         add(
             "allocator_frag_ratio", memory.ratio(memory.heldBytes, memory.allocatedBytes),
@@ -254,11 +256,13 @@ extension InfoText {
         add("expired_keys", facts.memory.keyspace.expiredKeys)
         add("expired_stale_perc", 0.0, decimals: 2)
         add("expired_time_cap_reached_count", 0)
-        add("evicted_keys", 0)
+        add("evicted_keys", context.count(.evicted))
         add("evicted_clients", context.clientMemory.evictedCount.load(ordering: .relaxed))
         add("evicted_scripts", 0)
-        add("total_eviction_exceeded_time", 0)
-        add("current_eviction_exceeded_time", 0)
+        let exceeded = context.state.settings.eviction.exceededTime(
+            at: context.state.clock.wallMilliseconds())
+        add("total_eviction_exceeded_time", exceeded.total)
+        add("current_eviction_exceeded_time", exceeded.current)
         add("keyspace_hits", context.count(.hits))
         add("keyspace_misses", context.count(.misses))
         add("pubsub_channels", context.state.pubSub.topicCount(.channels))

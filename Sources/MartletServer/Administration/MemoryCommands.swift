@@ -174,7 +174,6 @@ enum MemoryDoctor {
     private static let usedBytesMin = 5 << 20
 
     static func report(_ memory: MemoryReport, _ context: ServerContext) -> String {
-        let settings = context.configuration.settings
         if memory.usedBytes < usedBytesMin {
             return """
                 This server uses so little memory (\(readable(bytes: memory.usedBytes))) that \
@@ -202,9 +201,10 @@ enum MemoryDoctor {
                 "Clients: they hold \(readable(bytes: memory.clientBytes / clients)) each on "
                     + "average. CLIENT LIST shows who does not read his replies.")
         }
-        if settings.memoryBytesMax > 0 && memory.usedBytes > settings.memoryBytesMax {
+        let bytesMax = context.state.settings.eviction.bytesMax.load(ordering: .relaxed)
+        if bytesMax > 0 && memory.usedBytes > bytesMax {
             findings.append(
-                "Limit: more is used than maxmemory (\(readable(bytes: settings.memoryBytesMax))) "
+                "Limit: more is used than maxmemory (\(readable(bytes: bytesMax))) "
                     + "allows, so writes that need memory are refused.")
         }
         if findings.isEmpty { return "No memory problem found.\n" }

@@ -52,8 +52,11 @@ extension ServerContext {
 
     /// All memory asked for: `used_memory`.
     func usedBytes(_ report: KeyspaceReport) -> Int {
-        startupBytes + clientBytes + report.usedBytes
+        bytesOutsideKeyspace + report.usedBytes
     }
+
+    /// Of it, what is not in the keyspace.
+    var bytesOutsideKeyspace: Int { startupBytes + clientBytes }
 
     private var clientBytes: Int {
         state.clients.count * Self.sessionBytes + clientMemory.usedBytes(self)
@@ -74,36 +77,24 @@ extension ServerContext {
         return MemoryReport(
             usedBytes: used, peakBytes: peak.bytes, peakUnixSeconds: peak.unixSeconds,
             startupBytes: startupBytes, clientBytes: clientBytes, keyspace: report,
-            residentBytes: residentBytes() ?? used,
+            residentBytes: Self.residentBytes() ?? used,
             allocatedBytes: malloc.used + tables + report.slabBytes - report.slackBytes,
             heldBytes: malloc.held + tables + report.slabBytes + SparedMemory.emptySlabBytes)
     }
 
     /// Remembers what is allocated now as the server's own: called once, before the first client.
-    func measureStartup() { startupBytes = martlet_malloc_use().used }
+    func measureStartup() {
+        startupBytes = martlet_malloc_use().used
+        startupResidentBytes = Self.residentBytes() ?? 0
+    }
 
-    /// Compares what is used with `maxmemory`, and has commands refused that need more while that
-    /// is exceeded. The caller holds no shard.
-    func weighMemory() {
-        if configuration.settings.memoryBytesMax == 0
-            && !state.conditions.contains(.memoryFull)
-        {
-            return
+    /// Pages of this process in memory, in bytes, or nil where the system does not tell.
+    static func residentBytes() -> Int? {
+        guard let bytes = try? SystemFile.read("/proc/self/statm", bytesMax: 4096) else {
+            return nil
         }
-        refuseGrowth(usedBytes: usedBytes(keyspaceReport(isHeld: false)))
+        let fields = String(decoding: bytes, as: UTF8.self).split(separator: " ")
+        guard fields.count > 1, let pages = Int(fields[1]) else { return nil }
+        return pages * sysconf(Int32(_SC_PAGESIZE))
     }
-
-    func refuseGrowth(usedBytes: Int) {
-        let bytesMax = configuration.settings.memoryBytesMax
-        let isFull = bytesMax > 0 && usedBytes > bytesMax
-        if isFull != state.conditions.contains(.memoryFull) { state.set(.memoryFull, isFull) }
-    }
-}
-
-/// Pages of this process in memory, in bytes, or nil where the system does not tell.
-private func residentBytes() -> Int? {
-    guard let bytes = try? SystemFile.read("/proc/self/statm", bytesMax: 4096) else { return nil }
-    let fields = String(decoding: bytes, as: UTF8.self).split(separator: " ")
-    guard fields.count > 1, let pages = Int(fields[1]) else { return nil }
-    return pages * sysconf(Int32(_SC_PAGESIZE))
 }

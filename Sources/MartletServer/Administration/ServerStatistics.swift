@@ -101,6 +101,7 @@ extension ServerContext {
         statisticsBase.set(totalConnectionCounts)
         rejectedConnections.store(0, ordering: .relaxed)
         clientMemory.evictedCount.store(0, ordering: .relaxed)
+        state.settings.eviction.resetStatistics()
         state.deniedAuthentications.store(0, ordering: .relaxed)
         cron.resetPeak()
     }

@@ -28,7 +28,8 @@ extension ServerContext {
             "hash-max-listpack-entries", "hash-max-listpack-value", "set-max-intset-entries",
             "set-max-listpack-entries", "set-max-listpack-value", "hll-sparse-max-bytes",
             "stream-node-max-entries", "stream-node-max-bytes", "stream-idmp-duration",
-            "stream-idmp-maxsize"
+            "stream-idmp-maxsize", "maxmemory-policy", "maxmemory-samples",
+            "maxmemory-eviction-tenacity", "lfu-log-factor", "lfu-decay-time"
         ) { _, after in
             context.applyLimits(after, systemBytes: systemBytes)
         }
@@ -115,8 +116,14 @@ extension ServerContext {
         clientMemory.bytesMax.store(
             settings.clientMemoryBytesMax(systemBytes: systemBytes) ?? Int.max,
             ordering: .relaxed)
-        // The first command that needs memory weighs what is used.
-        state.set(.memoryFull, settings.memoryBytesMax > 0)
+        let eviction = state.settings.eviction
+        eviction.samples.store(settings.evictionSamples, ordering: .relaxed)
+        eviction.tenacity.store(settings.evictionTenacity, ordering: .relaxed)
+        eviction.logFactor.store(settings.frequencyLogFactor, ordering: .relaxed)
+        eviction.decayMinutes.store(settings.frequencyDecayMinutes, ordering: .relaxed)
+        state.setEviction(
+            bytesMax: settings.memoryBytesMax(systemBytes: systemBytes),
+            policy: settings.evictionPolicy)
         changed()
     }
 

@@ -74,7 +74,10 @@ enum ConfigurationRewrite {
             let quoted = words.map { ConfigurationLine.quote([UInt8]($0.utf8)) }
             return [line([UInt8](quoted.joined(separator: [0x20])))]
         case .integer(let number):
-            if case .memory = directive.kind { return [line(memoryText(number))] }
+            switch directive.kind {
+            case .memory, .memoryLimit: return [line(memoryText(number))]
+            default: break
+            }
             return [line(directive.format(value))]
         default:
             let text = directive.format(value)

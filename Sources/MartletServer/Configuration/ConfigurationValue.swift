@@ -139,6 +139,13 @@ extension Directive {
             }
             return .integer(try bounded(bytes, range))
         case .memoryOrPercent: return try memoryOrPercent(first)
+        case .memoryLimit:
+            if lowered(first) == "auto" { return .word("auto") }
+            if first.last == UInt8(ascii: "%") { return try memoryOrPercent(first) }
+            guard let bytes = memoryBytes(first) else {
+                throw ValueError(text: "argument must be a memory value")
+            }
+            return .integer(bytes)
         case .choice(let allowed):
             guard let word = allowed.first(where: { $0.lowercased() == lowered(first) }) else {
                 throw notOne(of: allowed)

@@ -24,6 +24,8 @@ package struct Directive: Sendable {
         case memory(ClosedRange<Int>)
         /// A count of bytes, or a part of the memory limit, `5%`.
         case memoryOrPercent
+        /// A count of bytes, a part of what the container or machine has, `75%`, or `auto`.
+        case memoryLimit
         /// One of these words, in any case.
         case choice([String])
         /// One or more of these words; the first of them stands for none of the others.
@@ -93,7 +95,8 @@ package struct Directive: Sendable {
     /// Whether a line gives several words, so that a value with spaces is split.
     var takesSeveralWords: Bool {
         switch kind {
-        case .boolean, .integer, .octal, .memory, .memoryOrPercent, .choice, .text, .fileName:
+        case .boolean, .integer, .octal, .memory, .memoryOrPercent, .memoryLimit, .choice, .text,
+            .fileName:
             false
         case .keyspaceEvents: false
         case .choices, .words, .integers, .savePoints, .outputBufferLimits, .percentiles: true
@@ -113,6 +116,9 @@ package struct Directive: Sendable {
                 + "b, k, kb, m, mb, g, gb"
         case .memoryOrPercent:
             "a number of bytes with an optional unit (b, k, kb, m, mb, g, gb), or 0% to 100%"
+        case .memoryLimit:
+            "a number of bytes with an optional unit (b, k, kb, m, mb, g, gb), 0% to 100% of what "
+                + "the container or machine has, or auto"
         case .choice(let words): "one of \(words.joined(separator: ", "))"
         case .choices(let words): "one or more of \(words.joined(separator: ", "))"
         case .text: "text without control characters"

@@ -171,7 +171,7 @@ private let limits: [Directive] = [
 ]
 
 private let memory: [Directive] = [
-    .init("maxmemory", kind: bytes, initial: .integer(0)),
+    .init("maxmemory", kind: .memoryLimit, initial: .integer(0)),
     // On by default, other than in Redis: clients that do not read must not take all memory.
     .init("maxmemory-clients", kind: .memoryOrPercent, initial: .percent(5)),
     .init(
@@ -180,15 +180,11 @@ private let memory: [Directive] = [
             "volatile-lru", "volatile-lfu", "volatile-lrm", "volatile-random", "volatile-ttl",
             "allkeys-lru", "allkeys-lfu", "allkeys-lrm", "allkeys-random", "noeviction",
         ]),
-        initial: .word("noeviction"), standing: .awaiting("eviction")),
-    .init(
-        "maxmemory-samples", kind: .integer(1...intMax), initial: .integer(5),
-        standing: .awaiting("eviction")),
-    .init(
-        "maxmemory-eviction-tenacity", kind: .integer(0...100), initial: .integer(10),
-        standing: .awaiting("eviction")),
-    .init("lfu-log-factor", kind: count, initial: .integer(10), standing: .awaiting("eviction")),
-    .init("lfu-decay-time", kind: count, initial: .integer(1), standing: .awaiting("eviction")),
+        initial: .word("noeviction")),
+    .init("maxmemory-samples", kind: .integer(1...intMax), initial: .integer(5)),
+    .init("maxmemory-eviction-tenacity", kind: .integer(0...100), initial: .integer(10)),
+    .init("lfu-log-factor", kind: count, initial: .integer(10)),
+    .init("lfu-decay-time", kind: count, initial: .integer(1)),
     .init("active-expire-effort", kind: .integer(1...10), initial: .integer(1)),
     .init("tracking-table-max-keys", kind: longCount, initial: .integer(1_000_000)),
     .init(

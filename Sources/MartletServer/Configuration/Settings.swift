@@ -30,6 +30,13 @@ package struct Settings: Sendable, Equatable {
         case percent(Int)
     }
 
+    /// `maxmemory`; a part is one of what the container or machine has.
+    package enum MemoryLimit: Sendable, Equatable {
+        case share(MemoryShare)
+        /// See `automaticPercent`.
+        case automatic
+    }
+
     // Network. An address that begins with `-` may be missing on this machine.
     package let bind: [String]
     package let port: Int
@@ -73,8 +80,13 @@ package struct Settings: Sendable, Equatable {
     package let queryBufferBytesMax: Int
     package let outputBufferLimits: OutputBufferLimits
     package let keyspaceEvents: KeyspaceEvents
-    package let memoryBytesMax: Int
+    package let memoryLimit: MemoryLimit
     package let clientMemory: MemoryShare
+    package let evictionPolicy: EvictionPolicy
+    package let evictionSamples: Int
+    package let evictionTenacity: Int
+    package let frequencyLogFactor: Int
+    package let frequencyDecayMinutes: Int
     package let activeExpireEffort: Int
     /// Keys remembered for client-side caching; 0 for no bound.
     package let trackedKeysMax: Int
@@ -115,6 +127,7 @@ package struct Settings: Sendable, Equatable {
     /// A percentage is one of `maxmemory`, or of what the machine or container has where there is
     /// no `maxmemory`, and never less than 64 MB.
     package func clientMemoryBytesMax(systemBytes: Int) -> Int? {
+        let memoryBytesMax = memoryBytesMax(systemBytes: systemBytes)
         switch clientMemory {
         case .bytes(0), .percent(0): return nil
         case .bytes(let bytes): return bytes
@@ -123,6 +136,18 @@ package struct Settings: Sendable, Equatable {
             return max(limit / 100 * percent, 64 << 20)
         }
     }
+
+    /// `maxmemory` in bytes; 0 for no limit.
+    package func memoryBytesMax(systemBytes: Int) -> Int {
+        switch memoryLimit {
+        case .share(.bytes(let bytes)): bytes
+        case .share(.percent(let percent)): systemBytes / 100 * percent
+        case .automatic: systemBytes / 100 * Self.automaticPercent
+        }
+    }
+
+    /// What `maxmemory auto` takes: the rest is for buffers, for what allocators keep and for the system.
+    package static let automaticPercent = 75
 
     /// Reads the values of `Directive.table`, in its order.
     init(_ values: [ConfigurationValue]) {
@@ -163,8 +188,14 @@ package struct Settings: Sendable, Equatable {
         queryBufferBytesMax = values.integer("client-query-buffer-limit")
         outputBufferLimits = values.outputBufferLimits("client-output-buffer-limit")
         keyspaceEvents = values.keyspaceEvents("notify-keyspace-events")
-        memoryBytesMax = values.integer("maxmemory")
+        memoryLimit = values.memoryLimit("maxmemory")
         clientMemory = values.share("maxmemory-clients")
+        evictionPolicy =
+            EvictionPolicy(name: values.word("maxmemory-policy")) ?? EvictionPolicy(.none)
+        evictionSamples = values.integer("maxmemory-samples")
+        evictionTenacity = values.integer("maxmemory-eviction-tenacity")
+        frequencyLogFactor = values.integer("lfu-log-factor")
+        frequencyDecayMinutes = values.integer("lfu-decay-time")
         activeExpireEffort = values.integer("active-expire-effort")
         trackedKeysMax = values.integer("tracking-table-max-keys")
         listSize = values.integer("list-max-listpack-size")
@@ -267,6 +298,11 @@ private struct Values {
     func share(_ name: String) -> Settings.MemoryShare {
         if case .percent(let percent) = value(name) { return .percent(percent) }
         return .bytes(integer(name))
+    }
+
+    func memoryLimit(_ name: String) -> Settings.MemoryLimit {
+        if case .word = value(name) { return .automatic }
+        return .share(share(name))
     }
 
     func percentiles(_ name: String) -> [Double] {

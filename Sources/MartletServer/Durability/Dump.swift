@@ -48,8 +48,7 @@ private func dump(_ call: inout Call) throws(CommandError) -> Effect {
 private struct RestoreOptions {
     var replaces = false
     var isAbsolute = false
-    var idleSeconds: UInt64?
-    var frequency: UInt8?
+    var use = KeyUse()
 
     init(reading arguments: inout Arguments) throws(CommandError) {
         while !arguments.isAtEnd {
@@ -58,17 +57,17 @@ private struct RestoreOptions {
                 replaces = true
             } else if arguments.skip("absttl") {
                 isAbsolute = true
-            } else if hasOperand, frequency == nil, arguments.skip("idletime") {
+            } else if hasOperand, use.frequency == nil, arguments.skip("idletime") {
                 let seconds = try arguments.integer()
                 guard seconds >= 0 else {
                     throw .invalid("Invalid IDLETIME value, must be >= 0")
                 }
-                idleSeconds = UInt64(seconds)
-            } else if hasOperand, idleSeconds == nil, arguments.skip("freq") {
+                use.idleSeconds = UInt64(seconds)
+            } else if hasOperand, use.idleSeconds == nil, arguments.skip("freq") {
                 guard let frequency = UInt8(exactly: try arguments.integer()) else {
                     throw .invalid("Invalid FREQ value, must be >= 0 and <= 255")
                 }
-                self.frequency = frequency
+                use.frequency = frequency
             } else {
                 throw .syntax
             }
@@ -116,8 +115,8 @@ private func restore(_ call: inout Call) throws(CommandError) -> Effect {
         return .changed(.del)
     }
     let old = call.keyspace.kindReplaced(key)
-    try loader.settle(key, deadline: deadline, idleSeconds: nil)
-    try call.keyspace.receive(key, from: loader.keys, idleSeconds: options.idleSeconds ?? 0)
+    try loader.settle(key, deadline: deadline, use: KeyUse())
+    try call.keyspace.receive(key, from: loader.keys, use: options.use)
     call.reply.ok()
     if call.keyspace.isLogging {
         // With the time at which it ends, whenever the log is read.

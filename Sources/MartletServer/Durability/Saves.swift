@@ -240,9 +240,9 @@ extension Durability {
     // MARK: Writing
 
     private var encoder: RDBSnapshotEncoder {
-        RDBSnapshotEncoder(
-            compresses: settings.compresses,
-            at: context.state.clock.wallMilliseconds())
+        let now = context.state.clock.wallMilliseconds()
+        return RDBSnapshotEncoder(
+            compresses: settings.compresses, at: now, use: context.state.rememberedUse(at: now))
     }
 
     /// Writes a snapshot's records to a file: the base of a log as it is, a snapshot file in the place

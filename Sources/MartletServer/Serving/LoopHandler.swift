@@ -252,9 +252,9 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         }
         if signals.hasMessages { deliverMessages() }
         let mustEvictMore = context.clientMemory.enforce(loop: loop, context)
-        unsafe work.pointee.executor.iterationEnded()
+        let untilEviction = unsafe work.pointee.executor.iterationEnded()
         if mustEvictMore { return 0 }
-        return min(untilExpiry, untilResumption, untilTimeout)
+        return min(untilExpiry, untilResumption, untilTimeout, untilEviction)
     }
 
     /// Lets parked connections try again once something that held commands back is over.

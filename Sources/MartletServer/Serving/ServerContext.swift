@@ -34,6 +34,9 @@ package final class ServerContext: @unchecked Sendable {
     package private(set) lazy var durability = Durability(self)
     /// What the process had allocated before its first client, in bytes.
     package internal(set) var startupBytes = 0
+    /// What it had in memory then.
+    package internal(set) var startupResidentBytes = 0
+    package let memoryReturn = MemoryReturn()
     /// Takes an errand that has ended, on any thread, to its client's loop.
     package internal(set) var errandEnded: @Sendable (Errand) -> Void = { _ in }
     /// Where connections come in; set when the server starts.

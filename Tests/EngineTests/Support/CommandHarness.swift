@@ -79,6 +79,12 @@ final class CommandHarness {
         executor.iterationEnded()
     }
 
+    /// An iteration of the loop without events; in how many milliseconds it wants the next one.
+    func idle() -> Int32 {
+        executor.iterationBegan()
+        return executor.iterationEnded()
+    }
+
     /// What the loop does between its events: hands messages out to those who listen.
     func deliverMessages() {
         guard state.pubSub.signals(ofLoop: 0).hasMessages else { return }

@@ -156,7 +156,7 @@ final class Store {
                         return false
                     }
                     do throws(CommandError) {
-                        try keys.receive(key, from: loader.keys, idleSeconds: 0)
+                        try keys.receive(key, from: loader.keys, use: KeyUse())
                     } catch {
                         return false
                     }

@@ -183,6 +183,8 @@ private func content(_ path: String) throws -> String {
     @Test(
         arguments: [
             ("maxmemory", "1Gb", "1073741824"), ("maxmemory", "1k", "1000"),
+            ("maxmemory", "40%", "40%"), ("maxmemory", "AUTO", "auto"),
+            ("maxmemory", "101%", "percentage argument must be less or equal to 100"),
             ("maxmemory", "100b", "100"), ("maxmemory", "0", "0"),
             ("maxmemory", "1.5gb", "argument must be a memory value"),
             ("maxmemory", "-1", "argument must be a memory value"),
@@ -398,9 +400,9 @@ private func content(_ path: String) throws -> String {
     @Test func `what is missing is warned of once and not shown as in force`() throws {
         let mine = try configuration(
             "bgsave-cpulist 1\nbgsave-cpulist 2\n"
-                + "maxmemory-policy allkeys-lru\n")
+                + "oom-score-adj relative\n")
         #expect(mine.text(of: "bgsave-cpulist") == "")
-        #expect(mine.text(of: "maxmemory-policy") == "noeviction")
+        #expect(mine.text(of: "oom-score-adj") == "no")
         #expect(mine.notes.map(\.level) == [.warning, .warning])
         #expect(
             mine.notes.last?.text
@@ -438,7 +440,7 @@ private func content(_ path: String) throws -> String {
             lines: ConfigurationSource.file(sample("site.conf")), path: nil)
         #expect(mine.settings.port == 7001)
         #expect(mine.settings.logLevel == .verbose)
-        #expect(mine.settings.memoryBytesMax == 64 << 20)
+        #expect(mine.settings.memoryLimit == .share(.bytes(64 << 20)))
         #expect(mine.settings.password == [UInt8]("a bC".utf8))
         #expect(mine.settings.outputBufferLimits.replica.softSeconds == 120)
         #expect(mine.settings.outputBufferLimits.pubsub.hardBytes == 0)

@@ -27,7 +27,7 @@ final class AdministrationHarness {
             commandCount: commands.all.count, clock: time.clock, hashKey: HashKey(1, 2))
         context.join(state, commands)
         state.notedCommand.function = { [unowned context] in context.note($0) }
-        state.weighMemory.function = { [unowned context] in context.weighMemory() }
+        state.bytesOutside.function = { [unowned context] in context.bytesOutsideKeyspace }
         context.putSettingsInForce(HostFacts())
         executor = Executor(state: state, commands: commands, loop: 0)
     }

@@ -52,7 +52,11 @@ private func encoding(_ call: inout Call) throws(CommandError) -> Effect {
 }
 
 private func frequency(_ call: inout Call) throws(CommandError) -> Effect {
-    guard try subject(&call) != nil else { return .none }
+    guard let entry = try subject(&call) else { return .none }
+    if call.keyspace.countsUses {
+        call.reply.integer(Int(call.keyspace.frequency(entry)))
+        return .none
+    }
     throw call.error(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note "
             + "that when switching between policies at runtime LRU and LFU data will take some "
@@ -60,10 +64,14 @@ private func frequency(_ call: inout Call) throws(CommandError) -> Effect {
 }
 
 private func idleTime(_ call: inout Call) throws(CommandError) -> Effect {
-    if let entry = try subject(&call) {
-        // The clock has 24 bits and wraps around after 194 days.
-        call.reply.integer(Int((call.keyspace.accessClock &- entry.access) & 0xFF_FFFF))
+    guard let entry = try subject(&call) else { return .none }
+    if call.keyspace.countsUses {
+        throw call.error(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when "
+                + "switching between policies at runtime LRU and LFU data will take some time to "
+                + "adjust.")
     }
+    call.reply.integer(call.keyspace.idleSeconds(entry))
     return .none
 }
 

@@ -264,6 +264,9 @@ package final class EngineState: @unchecked Sendable {
         updateSinks()
     }
 
+    /// Says that files are about to be loaded, or that they were.
+    package func expectGrowth(_ isExpected: Bool) { SlabPool.shared.expectGrowth(isExpected) }
+
     /// A snapshot has begun, or ended. The caller holds all shards, whose next holders see it.
     func setSaving(_ isOn: Bool) {
         lock.lock()

@@ -58,7 +58,9 @@ enum SlabClass {
 /// Entries lie anywhere, and with plain pages nearly each access walks the page tables first: a
 /// quarter of the time of a command. So a chunk whose slabs have all been handed out is turned into
 /// one huge page, on the reclaimer's thread, two chunks later, when most of it is in use. A chunk that
-/// began as one would cost a server up to 2 MiB that it does not need, and its first touch a pause.
+/// began as one would cost a server up to 2 MiB that it does not need, and its first touch a pause;
+/// while files are loaded neither matters, and a chunk is one from the beginning, which spares the
+/// copy of all its pages.
 @safe
 final class SlabPool: @unchecked Sendable {
     // Unchecked: every stored property is read and written under `lock` alone.
@@ -71,6 +73,7 @@ final class SlabPool: @unchecked Sendable {
     /// about to be, huge pages.
     private var chunks: [UInt] = []
     private static let plainChunks = 2
+    private var growsInHugePages = false
     /// 1 MiB of slabs are kept with their pages, which spares churn a system call per slab.
     static let warmSlabsMax = 64
 
@@ -104,6 +107,7 @@ final class SlabPool: @unchecked Sendable {
             let chunk = unsafe UnsafeMutableRawPointer(bitPattern: start)
         else { return nil }
         chunks.append(start)
+        if growsInHugePages { unsafe madvise(chunk, Self.chunkBytes, MADV_HUGEPAGE) }
         // The lowest address is taken first, so that a chunk's pages are touched in order.
         var offset = Self.chunkBytes - SlabClass.slabBytes
         while offset > 0 {
@@ -111,6 +115,13 @@ final class SlabPool: @unchecked Sendable {
             offset -= SlabClass.slabBytes
         }
         return unsafe chunk
+    }
+
+    /// Says that much memory is about to be taken, or that it was.
+    func expectGrowth(_ isExpected: Bool) {
+        lock.lock()
+        defer { lock.unlock() }
+        growsInHugePages = isExpected
     }
 
     /// Address space of `bytes`, aligned to them, whose pages are zero and come when touched; nil

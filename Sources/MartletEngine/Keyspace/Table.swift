@@ -151,9 +151,11 @@ struct Table: ~Copyable {
 
     /// Fetches the home group of a key that will be looked up. The caller holds the lock.
     @inline(__always)
-    func prefetch(_ key: ByteView) {
-        _ = unsafe Self.prefetchGroup(directory, hash: hashKey.hash(key))
-    }
+    func prefetch(_ key: ByteView) { prefetch(hash: hashKey.hash(key)) }
+
+    /// Fetches the home group of a key of that hash. The caller holds the lock.
+    @inline(__always)
+    func prefetch(hash: UInt64) { _ = unsafe Self.prefetchGroup(directory, hash: hash) }
 
     /// A group lies on three lines.
     @inline(__always)

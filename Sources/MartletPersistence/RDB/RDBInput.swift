@@ -232,11 +232,15 @@ package struct RDBInput: ~Copyable {
     }
 
     /// Passes over a string.
-    mutating func skipString() throws(RDBError) {
+    ///
+    /// - Returns: how many bytes it ends with that are the string's own; 0 when it is packed.
+    @discardableResult
+    mutating func skipString() throws(RDBError) -> Int {
         let (length, isForm) = try lengthOrForm()
         if !isForm {
-            try skip(try size(length))
-            return
+            let count = try size(length)
+            try skip(count)
+            return count
         }
         switch form(length) {
         case .bytes(let count): try skip(count)
@@ -246,6 +250,7 @@ package struct RDBInput: ~Copyable {
             try skip(compressed)
         case .unknown: throw damaged("no such form of a string")
         }
+        return 0
     }
 
     private enum ShortForm {

@@ -19,6 +19,8 @@ import MartletEngine
 final class RDBBatch: @unchecked Sendable {
     // Unchecked: filled by the reader, then read by the one maker that took it.
     var bytes = ByteBuffer()
+    /// Where its keys stand in `bytes`, in order; those that are packed are left out.
+    var keys: [Range<Int>] = []
     let database: Int
     /// Where the first record begins in the file.
     let offset: Int
@@ -43,7 +45,8 @@ final class RDBBatchQueue: @unchecked Sendable {
     private let batchesMax: Int
 
     init(threads: Int) {
-        batchesMax = 2 * threads
+        // Alone, the reader makes each batch as soon as it is full.
+        batchesMax = threads > 1 ? 2 * threads : 0
         unsafe lock = .allocate(capacity: 1)
         unsafe lock.initialize(to: pthread_mutex_t())
         unsafe pthread_mutex_init(lock, nil)
@@ -129,7 +132,7 @@ final class RDBMaker: Sendable {
     func make(_ batch: RDBBatch) {
         var reader = RDBReader(batch, into: state, options, isValkey: isValkey)
         do throws(RDBError) {
-            queue.note(try reader.readRecords())
+            queue.note(try reader.readRecords(of: batch))
         } catch {
             queue.fail(error)
         }

@@ -86,6 +86,8 @@ package struct RDBReader: ~Copyable {
     /// A file of more fields about itself is none.
     private static let auxMax = 1024
     private static let keysBetweenProgress = 4096
+    /// Keys that begin in so many bytes ahead are on their way from memory: about ten small ones.
+    private static let fetchedBytes = 1024
 
     /// - Parameters:
     ///   - input: the file's bytes.
@@ -121,8 +123,18 @@ package struct RDBReader: ~Copyable {
     }
 
     /// Reads all records of a batch.
-    mutating func readRecords() throws(RDBError) -> RDBSummary {
-        while !input.isAtEnd { _ = try readRecord() }
+    mutating func readRecords(of batch: RDBBatch) throws(RDBError) -> RDBSummary {
+        let keys = batch.keys
+        let bytes = batch.bytes.view
+        var fetched = 0
+        while !input.isAtEnd {
+            let reach = input.offset - batch.offset + Self.fetchedBytes
+            while fetched < keys.count, keys[fetched].lowerBound < reach {
+                loader.prefetch(bytes.slice(keys[fetched].lowerBound, keys[fetched].upperBound))
+                fetched += 1
+            }
+            _ = try readRecord()
+        }
         return summary
     }
 
@@ -132,11 +144,7 @@ package struct RDBReader: ~Copyable {
     package mutating func load() throws(StorageError) -> RDBSummary {
         do throws(RDBError) {
             try readMagic()
-            if options.threads > 1 {
-                try readWithMakers()
-            } else {
-                while try readRecord() {}
-            }
+            try readWithMakers()
             try readChecksum()
         } catch {
             throw error.of(path: path)
@@ -146,7 +154,8 @@ package struct RDBReader: ~Copyable {
         return summary
     }
 
-    /// Reads all records while other threads make the keys; their errors come before its own.
+    /// Reads all records while the keys are made of batches, by other threads if there are any; errors
+    /// of making come before its own.
     private mutating func readWithMakers() throws(RDBError) {
         let queue = RDBBatchQueue(threads: options.threads)
         let maker = RDBMaker(queue, state, options, isValkey: summary.isValkey)
@@ -173,7 +182,7 @@ package struct RDBReader: ~Copyable {
     /// Puts the key that follows into a batch, or makes it here when it is a large collection.
     private mutating func pass(_ type: RDBType) throws(RDBError) {
         let place = input.offset
-        try input.skipString()
+        let keyCount = try input.skipString()
         let valuePlace = input.offset
         if type.beginsWithCount, try input.number() > options.batchMembersMax {
             input.rewind(to: place)
@@ -188,6 +197,10 @@ package struct RDBReader: ~Copyable {
         let batch =
             self.batch
             ?? RDBBatch(database: loader.keys.database, offset: input.offset - record.count)
+        if keyCount > 0 {
+            let end = valuePlace - batch.offset
+            batch.keys.append(end - keyCount..<end)
+        }
         batch.bytes.append(record)
         self.batch = batch
         passedKeys += 1

@@ -93,6 +93,8 @@ extension Durability {
             context.state, context.commands, threads: context.loops.count,
             nowMilliseconds: context.state.clock.wallMilliseconds())
         var progress = LoadProgress(name: part.name, bytes: part.size, context.state.clock)
+        context.state.expectGrowth(true)
+        defer { context.state.expectGrowth(false) }
         while let run = try scanner.next() {
             do throws(LogReplay.Refusal) {
                 try replay.feed(run.bytes)
@@ -143,6 +145,8 @@ extension Durability {
             state.withLock { $0.status.loadingLoadedBytes = bytes }
             if let line = progress.withLock({ $0.line(at: bytes) }) { log(line) }
         }
+        context.state.expectGrowth(true)
+        defer { context.state.expectGrowth(false) }
         var reader = reader(of: file, options)
         let summary = try reader.load()
         state.withLock { state in

@@ -28,7 +28,7 @@ private final class Outside: @unchecked Sendable {
             ) { [self] (call) throws(CommandError) in
                 if call.arguments[1] == ByteView("odd") { throw .syntax }
                 let names = (1..<call.arguments.count).map { Bytes(call.arguments[$0]) }
-                return try call.goOut {
+                return call.goOut {
                     self.errands.append($0)
                 } end: { call in
                     var count = 0

@@ -506,18 +506,23 @@ package final class SharedCallback1<Argument>: @unchecked Sendable {
 
 extension EngineState {
     /// How values stand in memory by the settings in force.
+    package var valueLimits: ValueLimits { settings.valueLimits }
+}
+
+extension EngineSettings {
+    /// How values stand in memory by these settings.
     package var valueLimits: ValueLimits {
         ValueLimits(
-            lists: ListLimit(setting: settings.listSize.load(ordering: .relaxed)),
+            lists: ListLimit(setting: listSize.load(ordering: .relaxed)),
             sets: SetLimits(
-                integersMax: settings.integerSetMax.load(ordering: .relaxed),
-                packed: settings.sets.limits),
-            sortedSets: settings.sortedSets.limits, hashes: settings.hashes.limits,
+                integersMax: integerSetMax.load(ordering: .relaxed), packed: sets.limits),
+            sortedSets: sortedSets.limits, hashes: hashes.limits,
             streams: StreamNodeLimits(
-                entriesMax: settings.streamNodeEntriesMax.load(ordering: .relaxed),
-                bytesMax: settings.streamNodeBytesMax.load(ordering: .relaxed)),
-            producerSecondsMax: settings.streamProducerSecondsMax.load(ordering: .relaxed),
-            producerCountMax: settings.streamProducerCountMax.load(ordering: .relaxed),
-            eviction: settings.eviction.policy)
+                entriesMax: streamNodeEntriesMax.load(ordering: .relaxed),
+                bytesMax: streamNodeBytesMax.load(ordering: .relaxed)),
+            producerSecondsMax: streamProducerSecondsMax.load(ordering: .relaxed),
+            producerCountMax: streamProducerCountMax.load(ordering: .relaxed),
+            eviction: eviction.policy)
     }
+}
 }

@@ -75,6 +75,15 @@ package struct ValueLoader: ~Copyable {
             keyspace, owned: true, limits: limits, nowMilliseconds: nowMilliseconds)
     }
 
+    /// A loader into a keyspace of its own that nothing leaves: to see whether values can be made. It
+    /// lives at the beginning of time, so that no deadline has passed.
+    package init(alone limits: ValueLimits) {
+        let keyspace = UnsafeMutablePointer<Keyspace>.allocate(capacity: 1)
+        unsafe keyspace.initialize(
+            to: Keyspace(shardCount: 1, databaseCount: 1, hashKey: .random()))
+        unsafe self.init(keyspace, owned: true, limits: limits, nowMilliseconds: 0)
+    }
+
     private init(
         _ keyspace: UnsafeMutablePointer<Keyspace>, owned: Bool, limits: ValueLimits,
         nowMilliseconds: Int64

@@ -1,5 +1,5 @@
-//  `martlet check`: looks at durable files without loading them, says what is damaged and where, and
-//  saves what is good into new files. Nothing that it looks at is changed.
+//  `martlet check`: looks at durable files without keeping what they hold, says what is damaged and
+//  where, and saves what is good into new files. Nothing that it looks at is changed.
 
 import MartletBase
 
@@ -34,6 +34,7 @@ package struct LogCheck {
             let good = found.good
             for line in found.tally.lines { report(line) }
             if good == size { return true }
+            if let snapshot = found.snapshot { return try repair(name, snapshot) }
             guard repairs else {
                 report("--fix saves the first \(good) bytes into a new file")
                 return false
@@ -48,6 +49,26 @@ package struct LogCheck {
             report("\(error)")
             return false
         }
+    }
+
+    /// Saves the keys of a snapshot that stand before the damage.
+    private func repair(_ name: String, _ found: RDBCheck) throws(StorageError) -> Bool {
+        if found.isChecksumWrong {
+            report(
+                "Nothing is saved: any value may be wrong. A server with 'rdbchecksum no' loads it")
+            return false
+        }
+        if found.summary.keys == 0 { return false }
+        let keys = "\(found.summary.keys) keys in the first \(found.wholeEnd) bytes"
+        guard repairs else {
+            report("--fix saves the \(keys) into a new file; no checksum says that they are right")
+            return false
+        }
+        let copy = name + Self.repaired
+        try found.save(try storage.open(name), to: try storage.create(copy))
+        try storage.syncDirectory(StorageName.directory(of: copy))
+        report("\(copy): the \(keys); no checksum says that they are right")
+        return true
     }
 
     /// The manifest that `name` leads to: it is one, or is the directory of one, or of its directory.
@@ -172,6 +193,8 @@ package struct LogCheck {
         var tally: CommandTally
         /// It is a base that may have been cut behind a group.
         var lacksEnd = false
+        /// The snapshot that cannot be read.
+        var snapshot: RDBCheck?
     }
 
     /// Checks one file, and says how it is.
@@ -182,15 +205,16 @@ package struct LogCheck {
         var tally = CommandTally()
         var start = 0
         if try LogScanner.startsWithSnapshot(file) {
-            guard let end = try SnapshotEnvelope.end(of: file) else {
-                if try SnapshotEnvelope.lacksChecksum(file) {
-                    report("\(name): a snapshot without a checksum: nothing can be said of it")
-                    return Finding(good: file.size, tally: tally)
-                }
-                report("\(name): a snapshot that is damaged or torn: its checksum does not fit")
-                return Finding(good: 0, tally: tally)
+            let found = try RDBCheck(file)
+            let end = found.summary.endOffset
+            if let error = found.error {
+                report("\(error)")
+                for line in found.lines { report(line) }
+                return Finding(good: 0, tally: tally, snapshot: found)
             }
-            report("\(name): a snapshot of \(end) bytes, its checksum fits")
+            let protection = found.lacksChecksum ? "it has no checksum" : "its checksum fits"
+            report("\(name): a snapshot of \(end) bytes, \(protection)")
+            for line in found.lines { report(line) }
             if end == file.size { return Finding(good: end, tally: tally) }
             start = end
         }
@@ -237,58 +261,5 @@ private struct CommandTally {
     /// Most frequent first.
     var lines: [String] {
         counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "  \($0.value) \($0.key)" }
-    }
-}
-
-/// Where a snapshot ends: behind the checksum of all that stands before it.
-///
-/// To find that, its values need not be understood: it is where a byte 0xFF is followed by the eight
-/// bytes that the checksum has there.
-enum SnapshotEnvelope {
-    private static let end: UInt8 = 0xFF
-
-    /// The offset behind the snapshot with which `file` begins; nil where no checksum fits.
-    static func end(of file: any StorageFile) throws(StorageError) -> Int? {
-        var crc = CRC64()
-        var window = ByteBuffer()
-        var windowStart = 0
-        while windowStart + window.count < file.size || window.count > 8 {
-            let loaded = windowStart + window.count
-            let count = min(1 << 20, file.size - loaded)
-            if count > 0 {
-                guard try file.read(at: loaded, count: count, into: &window) == count else {
-                    throw .damaged(path: file.name, offset: loaded, reason: "it became shorter")
-                }
-            }
-            let view = window.view
-            let limit = view.count - 8
-            guard limit > 0 else { return nil }
-            var from = 0
-            while from < limit {
-                let found = view.firstIndex(of: end, from: from) ?? limit
-                let stop = min(found + 1, limit)
-                crc.update(view.slice(from, stop))
-                if found < limit, word(in: view, at: stop) == crc.value {
-                    return windowStart + stop + 8
-                }
-                from = stop
-            }
-            windowStart += limit
-            window.consume(limit)
-            if windowStart + window.count >= file.size { return nil }
-        }
-        return nil
-    }
-
-    /// Whether `file` ends as a snapshot does that was written without a checksum.
-    static func lacksChecksum(_ file: any StorageFile) throws(StorageError) -> Bool {
-        var bytes = ByteBuffer()
-        guard file.size > 18 else { return false }
-        guard try file.read(at: file.size - 9, count: 9, into: &bytes) == 9 else { return false }
-        return bytes.view[0] == end && word(in: bytes.view, at: 1) == 0
-    }
-
-    private static func word(in bytes: ByteView, at offset: Int) -> UInt64 {
-        (0..<8).reduce(0) { $0 | UInt64(bytes[offset + $1]) << UInt64(8 * $1) }
     }
 }

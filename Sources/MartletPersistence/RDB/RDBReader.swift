@@ -70,7 +70,12 @@ package struct RDBReader: ~Copyable {
     private var keyRoom = ByteBuffer()
     private var room = ByteBuffer()
     private var summary = RDBSummary()
-    private let state: EngineState
+    /// Whose keys they become; without it each value is given up once it is known to be whole.
+    private let state: EngineState?
+    /// Behind the last record that is whole.
+    private(set) var wholeEnd = 0
+    /// The end was read, and what comes is its checksum.
+    private(set) var isAtChecksum = false
     /// Who makes the keys, when it is not the reader alone.
     private var maker: RDBMaker?
     private var queue: RDBBatchQueue?
@@ -108,6 +113,16 @@ package struct RDBReader: ~Copyable {
         values = RDBValueReader(dropsOver: options.dropsExpired)
     }
 
+    /// A reader that makes each value to see whether it is whole, and keeps none.
+    init(checking input: consuming RDBInput, path: String) {
+        self.input = input
+        self.path = path
+        options = RDBOptions()
+        state = nil
+        loader = ValueLoader(alone: EngineSettings().valueLimits)
+        values = RDBValueReader(dropsOver: false)
+    }
+
     /// A reader of a batch's records, which outlives it.
     init(
         _ batch: RDBBatch, into state: EngineState, _ options: RDBOptions, isValkey: Bool
@@ -143,9 +158,7 @@ package struct RDBReader: ~Copyable {
     /// - Throws: `.damaged` with the offset, or what reading the bytes threw.
     package mutating func load() throws(StorageError) -> RDBSummary {
         do throws(RDBError) {
-            try readMagic()
-            try readWithMakers()
-            try readChecksum()
+            try readAll()
         } catch {
             throw error.of(path: path)
         }
@@ -154,9 +167,29 @@ package struct RDBReader: ~Copyable {
         return summary
     }
 
+    /// The same, with the plain reason where it ends in an error, and what was read before that.
+    mutating func check() -> (RDBSummary, RDBError?) {
+        var failure: RDBError?
+        do throws(RDBError) { try readAll() } catch { failure = error }
+        summary.endOffset = input.offset
+        return (summary, failure)
+    }
+
+    private mutating func readAll() throws(RDBError) {
+        try readMagic()
+        if let state, !options.onlyLooks {
+            try readWithMakers(state)
+        } else {
+            wholeEnd = input.offset
+            while try readRecord() { if !isKeyBegun { wholeEnd = input.offset } }
+        }
+        isAtChecksum = true
+        try readChecksum()
+    }
+
     /// Reads all records while the keys are made of batches, by other threads if there are any; errors
     /// of making come before its own.
-    private mutating func readWithMakers() throws(RDBError) {
+    private mutating func readWithMakers(_ state: EngineState) throws(RDBError) {
         let queue = RDBBatchQueue(threads: options.threads)
         let maker = RDBMaker(queue, state, options, isValkey: summary.isValkey)
         self.queue = queue
@@ -179,12 +212,16 @@ package struct RDBReader: ~Copyable {
         summary.add(queue.made)
     }
 
-    /// Puts the key that follows into a batch, or makes it here when it is a large collection.
+    /// Puts the key that follows into a batch, or makes it here when it is a large collection or none
+    /// that can be made.
     private mutating func pass(_ type: RDBType) throws(RDBError) {
         let place = input.offset
         let keyCount = try input.skipString()
         let valuePlace = input.offset
-        if type.beginsWithCount, try input.number() > options.batchMembersMax {
+        // What is refused by its name is not to be passed over first.
+        let isModule = type == .module || type == .module2
+        let isLarge = try isLarge(type)
+        if isModule || isLarge {
             input.rewind(to: place)
             input.unmark()
             try handOnBatch()
@@ -207,6 +244,12 @@ package struct RDBReader: ~Copyable {
         deadline = nil
         use = KeyUse()
         if batch.bytes.count >= options.batchBytes { try handOnBatch() }
+    }
+
+    /// Whether the value that follows has very many members.
+    private mutating func isLarge(_ type: RDBType) throws(RDBError) -> Bool {
+        guard type.beginsWithCount else { return false }
+        return try input.number() > options.batchMembersMax
     }
 
     /// Gives the batch to the makers, or makes its keys here when they have enough to do.
@@ -279,6 +322,7 @@ package struct RDBReader: ~Copyable {
         case .end: return false
         case .selectDatabase:
             let number = try input.number()
+            if state == nil { return true }
             guard number < UInt64(loader.keys.databaseCount) else {
                 throw RDBError(
                     .unsupported(
@@ -334,7 +378,9 @@ package struct RDBReader: ~Copyable {
         let use = use
         self.deadline = nil
         self.use = KeyUse()
-        if options.dropsExpired, let deadline, deadline <= loader.keys.nowMilliseconds {
+        if options.dropsExpired, state != nil, let deadline,
+            deadline <= loader.keys.nowMilliseconds
+        {
             try input.skip(valueOf: type, isValkey: summary.isValkey)
             summary.expiredKeys += 1
             return
@@ -362,6 +408,7 @@ package struct RDBReader: ~Copyable {
         case .made: break
         }
         if let entry = loader.keys.find(key) { summary.keysOfKind[Int(entry.kind.rawValue)] += 1 }
+        defer { if state == nil { _ = loader.keys.remove(key) } }
         do throws(CommandError) {
             try loader.settle(key, deadline: deadline, use: use)
         } catch {

@@ -106,30 +106,69 @@ struct LogCheckTests {
         #expect(check(storage, "old.aof.repaired").isGood)
     }
 
-    /// A snapshot of no keys, as far as its checksum goes.
-    private var snapshot: [UInt8] {
-        var bytes = Array("REDIS0011".utf8) + [0xFE, 0x00, 0xFF, 0x01, 0xFF]
+    /// A snapshot of these records.
+    private func snapshot(_ records: [UInt8]) -> [UInt8] {
+        var bytes = Array("REDIS0011".utf8) + [0xFE, 0x00] + records + [0xFF]
         let checksum = bytes.withView { CRC64.checksum($0) }
         for shift in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: checksum >> (8 * shift))) }
         return bytes
     }
 
-    @Test func `a snapshot is verified by its checksum, alone and before commands`() {
+    /// A string whose value looks like an end, and a list.
+    private static let records: [UInt8] =
+        [0x00, 0x01, 0x6B, 0x02, 0xFF, 0x01] + [0x01, 0x01, 0x6C, 0x02, 0x01, 0x61, 0x01, 0x62]
+
+    @Test func `a snapshot is verified value by value, alone and before commands`() {
+        let snapshot = snapshot(Self.records)
         let mixed = snapshot + LogModel.unit(1)
         let storage = RecordingStorage([
             "dump.rdb": snapshot, "mixed.aof": mixed, "torn.rdb": snapshot.dropLast(1),
         ])
-        #expect(check(storage, "dump.rdb").isGood)
+        #expect(
+            check(storage, "dump.rdb").text
+                == "dump.rdb: a snapshot of \(snapshot.count) bytes, its checksum fits\n"
+                + "  1 keys of type string\n  1 keys of type list\n")
         let found = check(storage, "mixed.aof")
         #expect(found.isGood)
         #expect(found.text.contains("a snapshot of \(snapshot.count) bytes"))
         #expect(found.text.contains("  1 SET\n"))
         #expect(!check(storage, "torn.rdb").isGood)
-        for bit in 40..<snapshot.count * 8 {
+        for bit in 0..<snapshot.count * 8 {
             var flipped = snapshot
             flipped[bit / 8] ^= 1 << (bit % 8)
             #expect(!check(RecordingStorage(["dump.rdb": flipped]), "dump.rdb").isGood)
         }
+    }
+
+    @Test func `the keys before the damage of a snapshot are saved elsewhere`() throws {
+        let whole = snapshot(Self.records)
+        // The list has more elements than follow.
+        var damaged = whole
+        damaged[20] = 0x7F
+        let storage = RecordingStorage(["dump.rdb": damaged])
+        let found = check(storage, "dump.rdb")
+        #expect(!found.isGood)
+        #expect(found.text.contains("dump.rdb is damaged at offset "))
+        #expect(found.text.contains("  1 keys of type string\n--fix saves the 1 keys in "))
+        #expect(storage.events.isEmpty)
+        #expect(check(storage, "dump.rdb", repairs: true).isGood)
+        #expect(storage.contents["dump.rdb"] == damaged)
+        #expect(storage.contents["dump.rdb.repaired"] == snapshot(Array(Self.records.prefix(6))))
+        // Where nothing says which byte is wrong, nothing is saved.
+        damaged = whole
+        damaged[15] ^= 1
+        let flipped = RecordingStorage(["dump.rdb": damaged])
+        let refused = check(flipped, "dump.rdb", repairs: true)
+        #expect(!refused.isGood)
+        #expect(refused.text.contains("any value may be wrong"))
+        #expect(flipped.contents.count == 1)
+    }
+
+    @Test func `a snapshot without a checksum is said to have none`() {
+        let bytes = Array(snapshot(Self.records).dropLast(8)) + [UInt8](repeating: 0, count: 8)
+        let found = check(RecordingStorage(["dump.rdb": bytes]), "dump.rdb")
+        #expect(found.isGood)
+        #expect(found.text.contains("bytes, it has no checksum\n"))
     }
 
     @Test func `what is not there is said`() {

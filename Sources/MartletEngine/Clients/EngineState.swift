@@ -525,4 +525,3 @@ extension EngineSettings {
             eviction: eviction.policy)
     }
 }
-}

@@ -235,7 +235,7 @@ extension KeyAccess {
 
     /// The new value of a string, unconditionally.
     @inline(__always)
-    func logSet(_ key: Key, _ value: ByteView, _ expiry: ExpiryChange) {
+    package func logSet(_ key: Key, _ value: ByteView, _ expiry: ExpiryChange) {
         if isLogging { stageSet(key, value, expiry) }
     }
 

@@ -214,6 +214,7 @@ private func populate(_ call: inout Call) throws(CommandError) -> Effect {
             if call.keyspace.holds(key) { return }
             try value.withView { (value) throws(CommandError) in
                 try call.keyspace.setString(key, value, expiry: .clear)
+                call.keyspace.logSet(key, value, .clear)
             }
             call.keyspace.record(.set, key)
         }

@@ -42,6 +42,32 @@ static int kilobytes_used(lua_State *L) {
     return 1;
 }
 
+/// rep(text, count): as the library's, but a count that does not fit is not taken for none.
+static int repeat(lua_State *L) {
+    size_t length;
+    const char *text = luaL_checklstring(L, 1, &length);
+    double count = luaL_checknumber(L, 2);
+    if (!(count >= 1) || length == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    if (count * (double)length > (double)runtime_of(L)->limit_bytes) {
+        return luaL_error(L, "not enough memory");
+    }
+    size_t total = (size_t)count * length;
+    char small[1024];
+    char *bytes = total <= sizeof small ? small : lua_newuserdata(L, total);
+    // Doubles what is there: few copies, however short the text.
+    memcpy(bytes, text, length);
+    for (size_t done = length; done < total;) {
+        size_t step = done < total - done ? done : total - done;
+        memcpy(bytes + done, bytes, step);
+        done += step;
+    }
+    lua_pushlstring(L, bytes, total);
+    return 1;
+}
+
 // MARK: Random numbers
 
 // The sequence of lrand48 with seed 0 at the start of each script, as Redis has it.
@@ -88,6 +114,7 @@ static const luaL_Reg natives[] = {
     {"load", load_text},
     {"collect", collect},
     {"kilobytes_used", kilobytes_used},
+    {"rep", repeat},
     {"random", random_number},
     {"randomseed", random_seed},
     {NULL, NULL},

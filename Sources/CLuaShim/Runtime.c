@@ -18,6 +18,8 @@ static const size_t large_block_bytes = 32 * 1024;
 static const size_t debt_bytes_max = 1024 * 1024;
 enum { depth_max = 1100 };
 enum { result_slots = 64 };
+/// For a new coroutine, and the collector's own tables.
+static const size_t own_bytes = 256 * 1024;
 
 uint64_t clock_nanoseconds(void) {
     struct timespec now;
@@ -56,6 +58,7 @@ static bool judge(struct martlet_lua *runtime, uint64_t now) {
 static void count_hook(lua_State *L, lua_Debug *record) {
     (void)record;
     struct martlet_lua *runtime = runtime_of(L);
+    size_t debt = runtime->debt_bytes;
     runtime->debt_bytes = 0;
     runtime->checks++;
     // Code that runs outside of a script (the prelude) has no budget.
@@ -66,6 +69,11 @@ static void count_hook(lua_State *L, lua_Debug *record) {
         set_check(runtime, 1);
         lua_pushlstring(L, "script ended by its runtime", 27);
         lua_error(L);
+    }
+    // Lua starts a collection when memory has doubled, and asks nobody when it meets the limit: near
+    // the limit, collect faster than the script allocates.
+    if (runtime->used_bytes > runtime->limit_bytes / 4 * 3) {
+        lua_gc(L, LUA_GCSTEP, (int)(debt / 512) + 1);
     }
     int32_t wanted = instructions_wanted(runtime);
     if (wanted != runtime->instructions_per_check) { set_check(runtime, wanted); }
@@ -88,8 +96,11 @@ bool martlet_lua_must_end(struct martlet_lua *runtime) {
 static void *allocate(void *context, void *block, size_t old_bytes, size_t new_bytes) {
     struct martlet_lua *runtime = context;
     if (!block) { old_bytes = 0; }
-    if (new_bytes > old_bytes && new_bytes - old_bytes > runtime->limit_bytes - runtime->used_bytes) {
-        return NULL;
+    if (new_bytes > old_bytes) {
+        // The limit may have been lowered since, or the reserve been used.
+        size_t limit = runtime->limit_bytes + runtime->reserve_bytes;
+        size_t left = limit > runtime->used_bytes ? limit - runtime->used_bytes : 0;
+        if (new_bytes - old_bytes > left) { return NULL; }
     }
     void *result = NULL;
     if (new_bytes == 0) {
@@ -456,7 +467,10 @@ struct martlet_lua *martlet_lua_create(martlet_lua_host host, size_t limit_bytes
     runtime->values.capacity_max = limit_bytes;
     runtime->budget_end_nanoseconds = UINT64_MAX;
     runtime->slice_end_nanoseconds = UINT64_MAX;
+    // LuaJIT does not survive being refused memory before its state is whole.
+    runtime->reserve_bytes = own_bytes;
     lua_State *L = lua_newstate(allocate, runtime);
+    runtime->reserve_bytes = 0;
     if (!L) {
         free(runtime);
         return NULL;
@@ -553,10 +567,12 @@ void martlet_lua_release(struct martlet_lua *runtime, int32_t reference) {
 
 bool martlet_lua_collect(struct martlet_lua *runtime, int32_t kilobytes) {
     lua_State *L = runtime->main;
+    runtime->reserve_bytes = own_bytes;
     push_protected(L, martlet_lua_collect_step);
     lua_pushinteger(L, kilobytes);
     bool done = lua_pcall(L, 1, 1, 0) != 0 || lua_toboolean(L, -1);
     lua_pop(L, 1);
+    runtime->reserve_bytes = 0;
     return done;
 }
 
@@ -566,9 +582,11 @@ bool martlet_lua_collect(struct martlet_lua *runtime, int32_t kilobytes) {
 static bool renew(struct martlet_lua *runtime) {
     lua_State *L = runtime->main;
     runtime->current = L;
+    runtime->reserve_bytes = own_bytes;
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->reset_reference);
     bool done = lua_pcall(L, 0, 0, 0) == 0 && protect(L, martlet_lua_make_thread, NULL);
     lua_settop(L, 0);
+    runtime->reserve_bytes = 0;
     runtime->is_broken = !done;
     return done;
 }

@@ -250,6 +250,18 @@ package struct LuaLimits: Sendable {
         _ source: UnsafeRawBufferPointer, name: String
     ) throws(LuaError) -> LuaFunction {
         guard source.count <= LuaLimits.sourceBytesMax else { throw .syntax("chunk is too long") }
+        do {
+            return try unsafe compileOnce(source, name: name)
+        } catch .outOfMemory {
+            // What earlier scripts left may be in the way.
+            while !collect(kilobytes: 1024) {}
+            return try unsafe compileOnce(source, name: name)
+        }
+    }
+
+    private func compileOnce(
+        _ source: UnsafeRawBufferPointer, name: String
+    ) throws(LuaError) -> LuaFunction {
         let start = unsafe source.baseAddress?.assumingMemoryBound(to: CChar.self)
         let reference = unsafe martlet_lua_compile(runtime, start, source.count, "@" + name)
         if reference > 0 { return LuaFunction(reference: reference) }

@@ -217,8 +217,8 @@ enum Prelude {
             return contents
         end
 
-        local strings = chosen(string, 'byte', 'char', 'len', 'lower', 'rep', 'reverse', 'sub',
-            'upper')
+        local strings = chosen(string, 'byte', 'char', 'len', 'lower', 'reverse', 'sub', 'upper')
+        strings.rep = native.rep
         strings.find, strings.match, strings.format = native.find, native.match, native.format
         local scan, expand, sub = native.scan, native.expand, string.sub
 

@@ -98,8 +98,10 @@ final class ScriptHarness: LuaHost {
         }
         let reader = runtime.results
         var values: [String] = []
-        if outcome == .finished || outcome == .failed {
+        if outcome == .finished {
             for index in 0..<reader.count { values.append(Self.text(reader, index + 1)) }
+        } else if outcome == .failed {
+            values.append(Self.text(reader, reader.count))
         }
         runtime.end()
         return (outcome, values)

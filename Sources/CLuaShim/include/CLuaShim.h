@@ -81,6 +81,8 @@ struct martlet_lua {
     size_t used_bytes;
     size_t limit_bytes;
     size_t peak_bytes;
+    /// Bytes beyond the limit, for the runtime's own needs while it puts things in order.
+    size_t reserve_bytes;
     /// Bytes in blocks that count as large, and the largest such block since there were none.
     size_t large_bytes;
     size_t largest_bytes;

@@ -348,9 +348,9 @@ static int string_format(lua_State *L) {
         default:
             return luaL_error(L, "invalid option '%%%c' to 'format'", conversion);
         }
-        if (written < 0) { written = 0; }
-        if (written > (int)sizeof item - 1) { written = (int)sizeof item - 1; }
-        luaL_addlstring(&buffer, item, (size_t)written);
+        // Up to a zero, as in Lua 5.1, which matters for %c.
+        if (written < 0) { item[0] = 0; }
+        luaL_addlstring(&buffer, item, strlen(item));
     }
     luaL_pushresult(&buffer);
     return 1;

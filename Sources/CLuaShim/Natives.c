@@ -10,6 +10,96 @@
 
 UNWOUND_THROUGH
 
+// MARK: Numbers of LuaJIT's own
+
+static bool is_name_byte(unsigned char byte) {
+    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z')
+        || (byte >= 'A' && byte <= 'Z') || byte == '_' || byte >= 0x80;
+}
+
+/// The place after a long bracket that opens at `at` (`[[` or `[==[`); `at` when none opens there.
+static size_t skip_long_bracket(const char *text, size_t count, size_t at) {
+    size_t level = 0, index = at + 1;
+    while (index < count && text[index] == '=') { level++; index++; }
+    if (index >= count || text[index] != '[') { return at; }
+    for (index++; index < count; index++) {
+        if (text[index] != ']') { continue; }
+        size_t equals = 0;
+        while (index + 1 + equals < count && text[index + 1 + equals] == '=') { equals++; }
+        if (equals == level && index + 1 + equals < count && text[index + 1 + equals] == ']') {
+            return index + equals + 2;
+        }
+    }
+    return count;
+}
+
+/// The first number with one of LuaJIT's suffixes (1LL, 1ULL, 1i), which Lua 5.1 does not have and
+/// which would bring its foreign-function library to life; `count` when there is none.
+static size_t foreign_number(const char *text, size_t count, int *line) {
+    size_t at = 0;
+    *line = 1;
+    while (at < count) {
+        char byte = text[at];
+        size_t next = at + 1;
+        if (byte == '-' && next < count && text[next] == '-') {
+            next++;
+            size_t after = next < count && text[next] == '['
+                ? skip_long_bracket(text, count, next) : next;
+            if (after == next) {
+                while (next < count && text[next] != '\n' && text[next] != '\r') { next++; }
+            } else {
+                next = after;
+            }
+        } else if (byte == '[') {
+            size_t after = skip_long_bracket(text, count, at);
+            if (after != at) { next = after; }
+        } else if (byte == '"' || byte == '\'') {
+            while (next < count && text[next] != byte) {
+                // An unfinished string is the compiler's to refuse.
+                next += text[next] == '\\' ? 2 : 1;
+            }
+            next++;
+        } else if (is_name_byte((unsigned char)byte)) {
+            bool is_number = byte >= '0' && byte <= '9';
+            while (next < count) {
+                char previous = (char)(text[next - 1] | 0x20);
+                bool is_exponent = is_number && (text[next] == '-' || text[next] == '+')
+                    && (previous == 'e' || previous == 'p');
+                if (!is_name_byte((unsigned char)text[next])
+                    && !(is_number && text[next] == '.') && !is_exponent) { break; }
+                next++;
+            }
+            char last = (char)(text[next - 1] | 0x20);
+            if (is_number && (last == 'i' || last == 'l')) { return at; }
+        }
+        if (next > count) { next = count; }
+        for (; at < next; at++) {
+            if (text[at] == '\n') { ++*line; }
+        }
+    }
+    return count;
+}
+
+int load_source(lua_State *L, const char *text, size_t count, const char *name) {
+    int line;
+    size_t at = foreign_number(text, count, &line);
+    if (at < count) {
+        size_t end = at;
+        while (end < count && end - at < 40 && is_name_byte((unsigned char)text[end])) { end++; }
+        // A chunk without text gives the name as it stands in messages.
+        if (luaL_loadbufferx(L, "", 0, name, "t") == 0) {
+            lua_Debug record;
+            lua_getinfo(L, ">S", &record);
+            lua_pushfstring(L, "%s:%d: malformed number near '", record.short_src, line);
+            lua_pushlstring(L, text + at, end - at);
+            lua_pushliteral(L, "'");
+            lua_concat(L, 3);
+        }
+        return LUA_ERRSYNTAX;
+    }
+    return luaL_loadbufferx(L, text, count, name, "t");
+}
+
 /// position() returns "name:line: " of the script's innermost frame, or "".
 static int position(lua_State *L) {
     push_position(L);
@@ -21,7 +111,7 @@ static int load_text(lua_State *L) {
     size_t count;
     const char *text = luaL_checklstring(L, 1, &count);
     const char *name = luaL_checkstring(L, 2);
-    if (luaL_loadbufferx(L, text, count, name, "t") != 0) {
+    if (load_source(L, text, count, name) != 0) {
         lua_pushnil(L);
         lua_insert(L, -2);
         return 2;
@@ -70,7 +160,8 @@ static int repeat(lua_State *L) {
 
 // MARK: Random numbers
 
-// The sequence of lrand48 with seed 0 at the start of each script, as Redis has it.
+// The sequence of lrand48, as in Redis, going on from script to script: measured, Redis 7 and 8 no
+// longer start anew with each, and a script that makes tokens must not make the same one twice.
 static uint32_t next_random(struct martlet_lua *runtime) {
     runtime->random_state = (runtime->random_state * 0x5DEECE66Du + 0xB) & 0xFFFFFFFFFFFFu;
     return (uint32_t)(runtime->random_state >> 17);

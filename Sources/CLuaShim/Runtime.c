@@ -266,22 +266,53 @@ int push_values(lua_State *L, struct martlet_lua *runtime) {
 
 // MARK: Positions
 
+static bool is_prelude(const lua_Debug *record) {
+    return strcmp(record->source, "=prelude") == 0;
+}
+
 /// Fills the record with the innermost frame of a script: not C, not the prelude.
 static bool script_frame(lua_State *L, lua_Debug *record) {
     for (int level = 0; level < 64 && lua_getstack(L, level, record); level++) {
         lua_getinfo(L, "Sl", record);
-        if (record->currentline > 0 && strcmp(record->source, "=prelude") != 0) { return true; }
+        if (record->currentline > 0 && !is_prelude(record)) { return true; }
+    }
+    return false;
+}
+
+/// Fills the record with the frame that called the running function, if it is a script's. The
+/// prelude is part of the functions it provides; pcall is not.
+static bool calling_frame(lua_State *L, lua_Debug *record) {
+    bool was_native = false;
+    for (int level = 1; level < 64 && lua_getstack(L, level, record); level++) {
+        lua_getinfo(L, "Sl", record);
+        if (is_prelude(record)) {
+            was_native = false;
+        } else if (record->currentline > 0) {
+            return !was_native;
+        } else if (was_native) {
+            return false;
+        } else {
+            was_native = true;
+        }
     }
     return false;
 }
 
 void push_position(lua_State *L) {
     lua_Debug record;
-    if (script_frame(L, &record)) {
+    if (calling_frame(L, &record)) {
         lua_pushfstring(L, "%s:%d: ", record.short_src, record.currentline);
     } else {
         lua_pushlstring(L, "", 0);
     }
+}
+
+void martlet_lua_error_position(struct martlet_lua *runtime, char *text, size_t capacity) {
+    lua_Debug record;
+    if (capacity == 0) { return; }
+    text[0] = 0;
+    if (!calling_frame(runtime->current, &record)) { return; }
+    snprintf(text, capacity, "%s:%d: ", record.short_src, record.currentline);
 }
 
 int32_t martlet_lua_position(struct martlet_lua *runtime, char *source, size_t capacity) {
@@ -395,9 +426,7 @@ static int compile(lua_State *L) {
     struct source *source = lua_touserdata(L, 1);
     struct martlet_lua *runtime = runtime_of(L);
     lua_settop(L, 0);
-    if (luaL_loadbufferx(L, source->bytes, source->count, source->name, "t") != 0) {
-        return lua_error(L);
-    }
+    if (load_source(L, source->bytes, source->count, source->name) != 0) { return lua_error(L); }
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->guarded_environment_reference);
     lua_setfenv(L, -2);
     source->reference = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -467,6 +496,8 @@ struct martlet_lua *martlet_lua_create(martlet_lua_host host, size_t limit_bytes
     runtime->values.capacity_max = limit_bytes;
     runtime->budget_end_nanoseconds = UINT64_MAX;
     runtime->slice_end_nanoseconds = UINT64_MAX;
+    // Runtimes of several threads must not agree on what is random.
+    runtime->random_state = clock_nanoseconds() ^ (uint64_t)(uintptr_t)runtime << 16;
     // LuaJIT does not survive being refused memory before its state is whole.
     runtime->reserve_bytes = own_bytes;
     lua_State *L = lua_newstate(allocate, runtime);
@@ -518,6 +549,8 @@ static int open_protected(lua_State *L) {
     lua_setfield(L, -2, "interrupt");
     lua_pushlightuserdata(L, runtime);
     lua_setfield(L, -2, "suspension");
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
     if (push_values(L, runtime) != 2) { return luaL_error(L, "no description of libraries"); }
     lua_call(L, 3, 3);
     runtime->reset_reference = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -596,7 +629,6 @@ bool martlet_lua_begin(struct martlet_lua *runtime, int32_t reference) {
     atomic_store_explicit(&runtime->stop, 0, memory_order_relaxed);
     runtime->dying = 0;
     runtime->used_nanoseconds = 0;
-    runtime->random_state = 0x330E;
     runtime->peak_bytes = runtime->used_bytes;
     runtime->fresh = true;
     runtime->values.count = 0;
@@ -761,7 +793,27 @@ void martlet_lua_pop(struct martlet_lua *runtime, int32_t count) {
     lua_pop(runtime->current, count);
 }
 
+bool martlet_lua_is_number_at(const struct martlet_lua *runtime, int32_t index) {
+    return lua_isnumber(runtime->current, index);
+}
+
+const char *martlet_lua_text_at(struct martlet_lua *runtime, int32_t index, size_t *count) {
+    if (lua_type(runtime->current, index) == LUA_TNUMBER) {
+        double number = lua_tonumber(runtime->current, index);
+        *count = (size_t)martlet_lua_format_number(number, runtime->digits);
+        return runtime->digits;
+    }
+    return martlet_lua_bytes_at(runtime, index, count);
+}
+
 // MARK: Numbers as text
+
+double martlet_lua_parse_number(const char *text, size_t *length) {
+    char *end;
+    double number = strtod(text, &end);
+    *length = (size_t)(end - text);
+    return number;
+}
 
 int32_t martlet_lua_format_number(double number, char *digits) {
     return martlet_lua_format_precise(number, 14, digits);

@@ -29,6 +29,9 @@ int push_values(lua_State *L, struct martlet_lua *runtime);
 /// Pushes "name:line: " of the innermost frame of a script, or "".
 void push_position(lua_State *L);
 
+/// Compiles text that is Lua 5.1; 0, or the status with the message on top.
+int load_source(lua_State *L, const char *text, size_t count, const char *name);
+
 /// The functions that replace what may run long, and those the prelude is built from.
 void push_natives(lua_State *L);
 /// Adds those of strings to the table on top.

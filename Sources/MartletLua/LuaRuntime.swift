@@ -140,6 +140,7 @@ package struct LuaLimits: Sendable {
     private unowned let host: any LuaHost
     private var sliceNanoseconds: UInt64
     private var budgetNanoseconds: UInt64
+    private var libraries = StandardLibraries()
 
     /// The slice, the budget and the memory limit; they may be changed between scripts.
     package var limits: LuaLimits {
@@ -163,7 +164,7 @@ package struct LuaLimits: Sendable {
         unsafe runtime = created
         unsafe runtime.pointee.context = Unmanaged.passUnretained(self).toOpaque()
         applyLimits()
-        describe(libraries)
+        describe(libraries + StandardLibraries.descriptions)
         let opened = unsafe martlet_lua_open(
             runtime, UnsafeRawPointer(Prelude.text.utf8Start).assumingMemoryBound(to: CChar.self),
             Prelude.text.utf8CodeUnitCount)
@@ -250,13 +251,16 @@ package struct LuaLimits: Sendable {
         _ source: UnsafeRawBufferPointer, name: String
     ) throws(LuaError) -> LuaFunction {
         guard source.count <= LuaLimits.sourceBytesMax else { throw .syntax("chunk is too long") }
-        do {
-            return try unsafe compileOnce(source, name: name)
-        } catch .outOfMemory {
-            // What earlier scripts left may be in the way.
-            while !collect(kilobytes: 1024) {}
-            return try unsafe compileOnce(source, name: name)
+        // What earlier scripts left may be in the way: values, and the library's buffer for strings,
+        // which each collection halves.
+        for _ in 0..<12 {
+            do {
+                return try unsafe compileOnce(source, name: name)
+            } catch .outOfMemory {
+                while !collect(kilobytes: 1024) {}
+            }
         }
+        throw .outOfMemory
     }
 
     private func compileOnce(
@@ -315,7 +319,8 @@ package struct LuaLimits: Sendable {
     /// - Returns: false when memory is exhausted: collect, or make a new runtime.
     /// - Precondition: the script before it was ended.
     package func begin(_ function: LuaFunction) -> Bool {
-        unsafe martlet_lua_begin(runtime, function.reference)
+        libraries.reset()
+        return unsafe martlet_lua_begin(runtime, function.reference)
     }
 
     /// Where the arguments of the script that was begun are written: values that are assigned to
@@ -366,7 +371,17 @@ package struct LuaLimits: Sendable {
     fileprivate func callHost(_ function: Int32, _ count: Int32) -> Int32 {
         let call = unsafe LuaCall(
             arguments: LuaReader(runtime), argumentCount: Int(count), results: LuaWriter(runtime))
+        if function < 0 { return libraries.call(Int(function), call, self).rawValue }
         return host.call(Int(function), call).rawValue
+    }
+
+    /// Counts a step of a function that works long, and what it has put together so far.
+    ///
+    /// - Throws: when the script is to end, or the memory limit does not allow as much.
+    func account(step: inout Int, bytes: Int) throws(LibraryError) {
+        step &+= 1
+        if bytes > limits.memoryBytes { throw LibraryError("not enough memory") }
+        if step & 0x3FF == 0, mustEnd { throw LibraryError("script ended by its runtime") }
     }
 }
 

@@ -70,6 +70,33 @@ package struct LuaFunction: Sendable, Hashable {
         return unsafe UnsafeRawBufferPointer(start: start, count: count)
     }
 
+    /// The number, or the number that a string spells; nil for all else.
+    package func numeric(at index: Int) -> Double? {
+        let place = Int32(truncatingIfNeeded: index)
+        guard unsafe martlet_lua_is_number_at(runtime, place) else { return nil }
+        return unsafe martlet_lua_number_at(runtime, place)
+    }
+
+    /// The bytes of a string or the digits of a number; nil for all else. A zero follows the bytes,
+    /// and digits stand until the next call.
+    func text(at index: Int) -> UnsafeRawBufferPointer? {
+        var count = 0
+        guard
+            let start = unsafe martlet_lua_text_at(
+                runtime, Int32(truncatingIfNeeded: index), &count)
+        else { return nil }
+        return unsafe UnsafeRawBufferPointer(start: start, count: count)
+    }
+
+    /// "name:line: " of the script's line that called the running function, "" when none did.
+    func errorPosition() -> String {
+        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 96) { buffer in
+            guard let start = buffer.baseAddress else { return "" }
+            unsafe martlet_lua_error_position(runtime, start, buffer.count)
+            return unsafe String(cString: start)
+        }
+    }
+
     /// The bytes of a string as an array of their own; nil for all else.
     package func copiedBytes(at index: Int) -> [UInt8]? {
         guard let bytes = unsafe bytes(at: index) else { return nil }
@@ -241,6 +268,22 @@ package struct LuaFunction: Sendable, Hashable {
         unsafe martlet_lua_patch(
             values, opening.position, UInt8(martlet_lua_tag_record.rawValue),
             UInt32(clamping: count))
+    }
+
+    /// Writes a number that `closeNumber` will replace.
+    func openNumber() -> Opening {
+        number(0)
+        return unsafe Opening(position: values.pointee.count)
+    }
+
+    /// Replaces the number written by `openNumber`.
+    func closeNumber(_ opening: Opening, _ value: Double) {
+        unsafe martlet_lua_patch_number(values, opening.position, value)
+    }
+
+    /// Takes back the number that was written last.
+    func takeBackNumber() {
+        unsafe martlet_lua_take_back_number(values)
     }
 
     /// Makes the whole value just written the global `name` (KEYS, ARGV) of the scripts.

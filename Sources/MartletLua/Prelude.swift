@@ -50,10 +50,22 @@ enum Prelude {
 
         local env = {}
         for _, name in raw.pairs {
-            '_VERSION', 'assert', 'error', 'ipairs', 'pcall', 'rawequal', 'select', 'tonumber',
+            '_VERSION', 'error', 'ipairs', 'pcall', 'rawequal', 'select', 'tonumber',
             'tostring', 'type', 'unpack',
         } do
             env[name] = _G[name]
+        end
+
+        function env.assert(...)
+            local ok, message = ...
+            if ok then return ... end
+            local count = select('#', ...)
+            if count == 0 then fail("bad argument #1 to 'assert' (value expected)") end
+            if message == nil then message = 'assertion failed!' end
+            if type(message) ~= 'string' and type(message) ~= 'number' then
+                fail("bad argument #2 to 'assert' (string expected, got " .. type(message) .. ')')
+            end
+            fail(message)
         end
 
         local string_metatable
@@ -340,7 +352,7 @@ enum Prelude {
         end
         env.math = freeze(maths)
 
-        local tables = chosen(table, 'concat', 'foreach', 'foreachi', 'getn', 'maxn', 'remove')
+        local tables = chosen(table, 'concat', 'foreachi', 'getn', 'maxn', 'remove')
         function tables.setn()
             fail("'setn' is obsolete")
         end
@@ -351,6 +363,19 @@ enum Prelude {
                     .. typename(...) .. ')')
             end
             return (...)
+        end
+
+        function tables.foreach(...)
+            local table = table_argument('foreach', ...)
+            local f = select(2, ...)
+            if type(f) ~= 'function' then
+                fail("bad argument #2 to 'foreach' (function expected, got "
+                    .. typename(select(2, ...)) .. ')')
+            end
+            for key, value in env.pairs(table) do
+                local result = f(key, value)
+                if result ~= nil then return result end
+            end
         end
 
         function tables.insert(...)
@@ -484,6 +509,10 @@ enum Prelude {
                 if description.suspends then value = suspending(value) end
             end
             contents[description.name] = value
+        end
+        libraries.cjson.null = native.null
+        function libraries.cjson.new()
+            return env.cjson
         end
         local frozen = {}
         for name, contents in raw.pairs(libraries) do

@@ -104,6 +104,9 @@ struct martlet_lua {
     uint64_t budget_end_nanoseconds;
     uint64_t used_nanoseconds;
 
+    /// Digits of the number that was last asked for as text.
+    char digits[40];
+
     /// State of math.random, as in lrand48.
     uint64_t random_state;
     /// A pattern match that outlived its slice; see Patterns.h.
@@ -203,6 +206,21 @@ static inline void martlet_lua_patch(
     __builtin_memcpy(values->bytes + position - 4, &operand, 4);
 }
 
+/// Replaces the number that ends at `position`.
+static inline void martlet_lua_patch_number(
+    struct martlet_lua_values *_Nonnull values, size_t position, double number) {
+    if (values->overflowed || position < 9 || position > values->count) { return; }
+    __builtin_memcpy(values->bytes + position - 8, &number, 8);
+}
+
+/// Takes back the number written last.
+static inline void martlet_lua_take_back_number(struct martlet_lua_values *_Nonnull values) {
+    if (!values->overflowed && values->count >= 9
+        && values->bytes[values->count - 9] == martlet_lua_tag_number) {
+        values->count -= 9;
+    }
+}
+
 // MARK: Life of a runtime
 
 /// Returns a runtime with nothing in it, or nil when the system has no memory for it.
@@ -265,6 +283,11 @@ double martlet_lua_number_at(const struct martlet_lua *_Nonnull runtime, int32_t
 /// The bytes of a string, which stand as long as the value does; nil for anything else.
 const char *_Nullable martlet_lua_bytes_at(
     const struct martlet_lua *_Nonnull runtime, int32_t index, size_t *_Nonnull count);
+/// Whether it is a number or a string that spells one.
+bool martlet_lua_is_number_at(const struct martlet_lua *_Nonnull runtime, int32_t index);
+/// The bytes of a string, or the digits of a number, which stand until the next call.
+const char *_Nullable martlet_lua_text_at(
+    struct martlet_lua *_Nonnull runtime, int32_t index, size_t *_Nonnull count);
 /// Length of a string, or the border of a table.
 size_t martlet_lua_length_at(const struct martlet_lua *_Nonnull runtime, int32_t index);
 bool martlet_lua_is_null_at(const struct martlet_lua *_Nonnull runtime, int32_t index);
@@ -285,6 +308,12 @@ void martlet_lua_pop(struct martlet_lua *_Nonnull runtime, int32_t count);
 int32_t martlet_lua_position(
     struct martlet_lua *_Nonnull runtime, char *_Nonnull source, size_t capacity);
 
+/// "name:line: " of the line that called the running function, as Lua puts it before errors.
+void martlet_lua_error_position(
+    struct martlet_lua *_Nonnull runtime, char *_Nonnull text, size_t capacity);
+
+/// The number at the start of a text that ends with a zero, as strtod reads it.
+double martlet_lua_parse_number(const char *_Nonnull text, size_t *_Nonnull length);
 /// Digits as Lua's tostring gives them (%.14g); returns their count, at most 32.
 int32_t martlet_lua_format_number(double number, char *_Nonnull digits);
 /// Digits in `precision` significant places; at most 40.

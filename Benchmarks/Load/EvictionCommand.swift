@@ -50,7 +50,7 @@ private enum WrittenType: String, CaseIterable {
             case .zset: "ZADD key:{key} {rand:1000000} \(value)"
             case .stream: "XADD key:{key} * field \(value)"
             }
-        return expires ? write + " ; EXPIRE key:{samekey} {rand:100000}" : write
+        return expires ? write + " ; EXPIRE key:{samekey} {rand:100000-999999}" : write
     }
 }
 

@@ -90,6 +90,11 @@ public final class Server {
             context.monitors.post(line, wallMicroseconds: state.clock.wallMicroseconds())
         }
         state.notedCommand.function = { context.note($0) }
+        state.notedWork.function = { [unowned state] work in
+            context.latency.add(
+                "\(work.event)", milliseconds: work.milliseconds,
+                unixSeconds: state.clock.wallSeconds())
+        }
         state.bytesOutside.function = { context.bytesOutsideKeyspace }
         context.errandEnded = { errand in
             context.loops[errand.loop].post { handlers[errand.loop].conclude(errand) }

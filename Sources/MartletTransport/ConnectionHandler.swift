@@ -97,9 +97,25 @@ package protocol ConnectionHandler: AnyObject {
     /// The connection is closed because it was idle for too long; `closed` follows.
     func idleLimitExceeded(_ context: UnsafeMutableRawPointer)
 
+    /// The memory of a connection's own buffers has changed: most have none, as requests are read into one
+    /// of the loop's and replies leave at once. May be called from within a call to a
+    /// `ConnectionReference`.
+    ///
+    /// - Parameters:
+    ///   - context: what `opened` returned.
+    ///   - inputBytes: what its incomplete request stands in.
+    ///   - outputBytes: replies that the peer has not taken.
+    func buffersChanged(_ context: UnsafeMutableRawPointer, inputBytes: Int, outputBytes: Int)
+
     /// The peer of a paused connection has ended its side.
     ///
     /// - Returns: true to close it, as a client that waits for a key is given up; false when what
     ///   it sent before is still to be served after `resume()`.
     func hungUpWhilePaused(_ context: UnsafeMutableRawPointer) -> Bool
+}
+
+extension ConnectionHandler {
+    package func buffersChanged(
+        _ context: UnsafeMutableRawPointer, inputBytes: Int, outputBytes: Int
+    ) {}
 }

@@ -506,7 +506,13 @@ extension EventLoop {
     private func count(_ slot: Slot) {
         let now = unsafe slot.pointee.input.capacity + slot.pointee.pending.capacity
         unsafe state.pointee.bufferBytes += now - slot.pointee.countedBytes
+        let had = unsafe slot.pointee.countedBytes
         unsafe slot.pointee.countedBytes = now
+        if now | had != 0, let context = unsafe slot.pointee.context {
+            unsafe handler.buffersChanged(
+                context, inputBytes: slot.pointee.input.capacity,
+                outputBytes: slot.pointee.pending.isEmpty ? 0 : slot.pointee.pending.capacity)
+        }
     }
 
     // MARK: Requests from handlers and the mailbox

@@ -176,6 +176,8 @@ package final class EngineState: @unchecked Sendable {
     package let monitorFeed = SharedCallback1<MonitorLine>()
     /// Bytes in use that are not in the keyspace, as `maxmemory` counts them.
     package let bytesOutside = SharedMeasure()
+    /// Called for work beside the commands that took as long as the latency monitor asks for.
+    package let notedWork = SharedCallback1<NotedWork>()
     /// Called, after it ran, for a command that was slow or large.
     package let notedCommand = SharedCallback1<NotedCommand>()
 
@@ -460,6 +462,13 @@ package struct MonitorLine {
     package let database: Int
     package let record: ClientRecord
     package let arguments: [[UInt8]]
+}
+
+/// Work beside the commands that took long.
+package struct NotedWork {
+    /// Redis' name of the event.
+    package let event: StaticString
+    package let milliseconds: Int64
 }
 
 /// A command that was slow or large, for the logs of such commands.

@@ -33,6 +33,8 @@ struct EvictionCycle {
     var weighedMilliseconds: Int64 = .min
     /// The last step left something.
     var isBehind = false
+    /// There is so much room that the next weighing can wait until this wall clock time.
+    var restsUntilMilliseconds: Int64 = 0
 
     /// A batch of requests or replies from this size on is followed by a step.
     static let batchBytes = 32 * 1024
@@ -41,7 +43,18 @@ struct EvictionCycle {
     /// More samples than that are taken for as many.
     static let samplesMax = 256
     /// A step that is far behind takes so many times longer.
-    static let hurryMax = 8
+    static let hurryMax = 4
+    /// With so much room below the limit, it is weighed only every so many milliseconds: no load fills
+    /// that in this time.
+    static let roomBytes = 64 << 20
+    static let restMilliseconds: Int64 = 10
+
+    /// Whether there is room enough for a while.
+    func rests(at nowMilliseconds: Int64) -> Bool {
+        let left = restsUntilMilliseconds - nowMilliseconds
+        // A clock that was set back ends the rest.
+        return left > 0 && left <= Self.restMilliseconds
+    }
 
     /// Takes over the settings.
     mutating func take(over settings: EvictionSettings) {
@@ -54,6 +67,7 @@ struct EvictionCycle {
         microsecondsMax = Self.microseconds(
             tenacity: settings.tenacity.load(ordering: .relaxed))
         weighedMilliseconds = .min
+        restsUntilMilliseconds = 0
     }
 
     /// What a step may take at a tenacity from 0 to 100, as in Redis: 50 us each up to 10, then 15 % more
@@ -136,6 +150,7 @@ extension Executor {
     /// - Returns: in how many milliseconds there is more to do.
     @inline(never)
     mutating func evictBetweenEvents() -> Int32 {
+        if eviction.rests(at: nowMilliseconds) { return .max }
         if nowMilliseconds == eviction.weighedMilliseconds && !eviction.isBehind {
             return hasServed ? 1 : .max
         }
@@ -147,7 +162,8 @@ extension Executor {
 
     /// After a large batch of requests, with more to come.
     mutating func evictAmidRequests() {
-        if eviction.isBounded { eviction.isBehind = keepWithinLimit() == .outOfTime }
+        if !eviction.isBounded || eviction.rests(at: nowMilliseconds) { return }
+        eviction.isBehind = keepWithinLimit() == .outOfTime
     }
 
     /// Whether a command that needs memory is to be refused. It is looked at anew: what was freed since
@@ -172,6 +188,9 @@ extension Executor {
         let wasted = policy.order == .none ? 0 : settings.wastedBytes.load(ordering: .relaxed)
         let excess = usedBytes + wasted - bytesMax
         settings.excessBytes.store(excess, ordering: .relaxed)
+        eviction.restsUntilMilliseconds =
+            excess < -EvictionCycle.roomBytes
+            ? nowMilliseconds + EvictionCycle.restMilliseconds : 0
         var outcome = Outcome.withinLimit
         if excess > 0 {
             outcome =
@@ -207,7 +226,10 @@ extension Executor {
         call.keyspace.sinks = state.sinks
         let ownActor = call.actor
         call.actor = 0
-        defer { call.actor = ownActor }
+        defer {
+            call.actor = ownActor
+            note("eviction-cycle", since: begin)
+        }
         var count = 0
         while settings.excessBytes.load(ordering: .relaxed) > 0 {
             guard let freed = evictOne() else { return .nothingLeft }
@@ -216,6 +238,17 @@ extension Executor {
             if count & 7 == 0 && martlet_ticks() &- begin > ticksMax { return .outOfTime }
         }
         return .withinLimit
+    }
+
+    /// Tells the latency monitor of work that took long.
+    private func note(_ event: StaticString, since begin: UInt64) {
+        let state = unsafe call.state
+        let threshold = state.settings.latencyThresholdMilliseconds.load(ordering: .relaxed)
+        if threshold <= 0 { return }
+        let milliseconds = Int64(TickRate.microseconds(martlet_ticks() &- begin)) / 1000
+        if milliseconds >= threshold {
+            state.notedWork.call(NotedWork(event: event, milliseconds: milliseconds))
+        }
     }
 
     /// Evicts one key.

@@ -143,13 +143,26 @@ extension InfoText {
         add("rss_overhead_bytes", memory.residentBytes - memory.heldBytes)
         add("mem_fragmentation_ratio", memory.fragmentation, decimals: 2)
         add("mem_fragmentation_bytes", memory.residentBytes - memory.usedBytes)
-        add("mem_not_counted_for_evict", 0)
+        add("mem_not_counted_for_evict", memory.logBytes)
         add("mem_replication_backlog", 0)
         add("mem_total_replication_buffers", 0)
         add("mem_clients_slaves", 0)
         add("mem_clients_normal", memory.clientBytes)
         add("mem_cluster_links", 0)
-        add("mem_aof_buffer", 0)
+        add("mem_aof_buffer", memory.logBytes)
+        // Other servers have no such fields: what keys and tables are made of, and what is held in vain.
+        add(
+            "mem_entries",
+            memory.keyspace.usedBytes - memory.keyspace.heapBytes
+                - memory.keyspace.tableBytes - memory.keyspace.trackingBytes)
+        add("mem_values", memory.keyspace.heapBytes)
+        add("mem_tables", memory.keyspace.tableBytes)
+        add("mem_tracking", memory.keyspace.trackingBytes)
+        add("mem_slab_slack", memory.keyspace.slackBytes)
+        add("mem_empty_slabs", SparedMemory.emptySlabBytes)
+        add(
+            "mem_evicted_for_fragmentation",
+            facts.context.state.settings.eviction.wastedBytes.load(ordering: .relaxed))
         add("mem_allocator", "martlet-slabs+libc")
         add("active_defrag_running", 0)
         add("lazyfree_pending_objects", freed.pending)

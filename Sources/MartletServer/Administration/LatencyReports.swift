@@ -118,6 +118,12 @@ enum LatencyDoctor {
                     + "for other processes on the machine, for limits of the container, and for "
                     + "swapping.")
         }
+        if events.contains("eviction-cycle") {
+            advice.append(
+                "Steps of eviction took long, requests wait meanwhile: a smaller "
+                    + "maxmemory-eviction-tenacity makes them shorter. Where maxmemory was lowered, or "
+                    + "values are very large, it passes.")
+        }
         if advice.isEmpty { advice.append("Nothing known for these events.") }
         return advice
     }

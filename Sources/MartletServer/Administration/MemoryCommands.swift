@@ -107,7 +107,7 @@ private func statistics(_ call: inout Call, _ memory: MemoryReport) {
     integer("clients.slaves", 0)
     integer("clients.normal", memory.clientBytes)
     integer("cluster.links", 0)
-    integer("aof.buffer", 0)
+    integer("aof.buffer", memory.logBytes)
     integer("lua.caches", 0)
     integer("functions.caches", 0)
     for (number, database) in used {
@@ -205,7 +205,21 @@ enum MemoryDoctor {
         if bytesMax > 0 && memory.usedBytes > bytesMax {
             findings.append(
                 "Limit: more is used than maxmemory (\(readable(bytes: bytesMax))) "
-                    + "allows, so writes that need memory are refused.")
+                    + "allows. Under the policy in force (maxmemory-policy) there may be nothing to "
+                    + "evict: writes that need memory are refused then.")
+        }
+        let wasted = context.state.settings.eviction.wastedBytes.load(ordering: .relaxed)
+        if wasted > 0 {
+            findings.append(
+                "Eviction: the process has more in memory than maxmemory allows, because allocators "
+                    + "keep a part of what was freed; \(readable(bytes: wasted)) more than needed are "
+                    + "evicted to make up for it. Values of more even sizes, or a larger maxmemory, "
+                    + "help.")
+        }
+        if memory.logBytes > 64 << 20 {
+            findings.append(
+                "Log: \(readable(bytes: memory.logBytes)) wait to be written to the append-only log. "
+                    + "The disk does not keep up with the writes.")
         }
         if findings.isEmpty { return "No memory problem found.\n" }
         return "Found in this server's memory:\n\n"

@@ -10,7 +10,7 @@ import MartletTransport
 
 /// Bytes by what they are used for.
 struct MemoryReport {
-    /// All that the server has asked for; `maxmemory` bounds it.
+    /// All that the server has asked for; `maxmemory` bounds it, but for what waits for the log.
     let usedBytes: Int
     let peakBytes: Int
     let peakUnixSeconds: Int64
@@ -18,6 +18,8 @@ struct MemoryReport {
     let startupBytes: Int
     /// Sessions and buffers of clients.
     let clientBytes: Int
+    /// What waits for the append-only log; `maxmemory` does not count it.
+    let logBytes: Int
     let keyspace: KeyspaceReport
     /// Pages that the process has in memory.
     let residentBytes: Int
@@ -26,7 +28,9 @@ struct MemoryReport {
     let heldBytes: Int
 
     /// What is not the data themselves.
-    var overheadBytes: Int { startupBytes + clientBytes + keyspace.tableBytes }
+    var overheadBytes: Int {
+        startupBytes + clientBytes + logBytes + keyspace.tableBytes + keyspace.trackingBytes
+    }
 
     /// Keys and values.
     var datasetBytes: Int { max(0, usedBytes - overheadBytes) }
@@ -52,7 +56,7 @@ extension ServerContext {
 
     /// All memory asked for: `used_memory`.
     func usedBytes(_ report: KeyspaceReport) -> Int {
-        bytesOutsideKeyspace + report.usedBytes
+        bytesOutsideKeyspace + state.log.pendingBytes + report.usedBytes
     }
 
     /// Of it, what is not in the keyspace.
@@ -76,7 +80,8 @@ extension ServerContext {
         let tables = report.databases.reduce(0) { $0 + $1.tableBytes }
         return MemoryReport(
             usedBytes: used, peakBytes: peak.bytes, peakUnixSeconds: peak.unixSeconds,
-            startupBytes: startupBytes, clientBytes: clientBytes, keyspace: report,
+            startupBytes: startupBytes, clientBytes: clientBytes,
+            logBytes: state.log.pendingBytes, keyspace: report,
             residentBytes: Self.residentBytes() ?? used,
             allocatedBytes: malloc.used + tables + report.slabBytes - report.slackBytes,
             heldBytes: malloc.held + tables + report.slabBytes + SparedMemory.emptySlabBytes)
@@ -89,12 +94,27 @@ extension ServerContext {
     }
 
     /// Pages of this process in memory, in bytes, or nil where the system does not tell.
+    ///
+    /// Asked ten times a second: without a heap allocation.
     static func residentBytes() -> Int? {
-        guard let bytes = try? SystemFile.read("/proc/self/statm", bytesMax: 4096) else {
-            return nil
+        let descriptor = unsafe open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        // Numbers of pages: of the address space, and in memory.
+        var text = InlineArray<128, UInt8>(repeating: 0)
+        let count = unsafe withUnsafeMutableBytes(of: &text) {
+            unsafe Glibc.read(descriptor, $0.baseAddress, $0.count)
         }
-        let fields = String(decoding: bytes, as: UTF8.self).split(separator: " ")
-        guard fields.count > 1, let pages = Int(fields[1]) else { return nil }
-        return pages * sysconf(Int32(_SC_PAGESIZE))
+        var pages = 0
+        var field = 0
+        for index in 0..<max(0, count) where field < 2 {
+            let digit = Int(text[index]) - 0x30
+            if digit < 0 {
+                field += 1
+            } else if field == 1 {
+                pages = pages &* 10 &+ digit
+            }
+        }
+        return pages == 0 ? nil : pages * sysconf(Int32(_SC_PAGESIZE))
     }
 }

@@ -15,6 +15,8 @@ package final class MemoryReturn: Sendable {
         /// What the process had when it was asked, and what of it nobody used; 0 when that was judged.
         var residentBytes = 0
         var unusedBytes = 0
+        /// When it was looked at last.
+        var second: Int64 = 0
         /// Doubles each time that little came of it.
         var restMilliseconds = restMin
     }
@@ -27,6 +29,15 @@ package final class MemoryReturn: Sendable {
     private static let unusedBytesMin = 16 << 20
 
     package init() {}
+
+    /// Whether a second has passed since the last look.
+    func isAsked(at nowMilliseconds: Int64) -> Bool {
+        state.withLock { state in
+            let second = nowMilliseconds / 1000
+            defer { state.second = second }
+            return second != state.second
+        }
+    }
 
     /// Whether malloc is to be asked for free pages now.
     ///
@@ -65,9 +76,11 @@ extension ServerContext {
 
     /// Compares what the process has in memory with what is used.
     func weighResident(usedBytes: Int, nowMilliseconds: Int64) {
-        guard let resident = Self.residentBytes() else { return }
         let eviction = state.settings.eviction
         let bytesMax = eviction.bytesMax.load(ordering: .relaxed)
+        // Without a limit there is no hurry.
+        if bytesMax == 0 && !memoryReturn.isAsked(at: nowMilliseconds) { return }
+        guard let resident = Self.residentBytes() else { return }
         let grown = resident - startupResidentBytes
         let unused = grown - (usedBytes - startupBytes) - SparedMemory.emptySlabBytes
         let tolerated = bytesMax > 0 ? bytesMax / 100 * Self.allowedPercent : resident / 8

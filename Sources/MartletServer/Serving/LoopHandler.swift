@@ -294,6 +294,15 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         self.context.log.write(.verbose, "Closing idle client")
     }
 
+    func buffersChanged(
+        _ context: UnsafeMutableRawPointer, inputBytes: Int, outputBytes: Int
+    ) {
+        let client = unsafe context.assumingMemoryBound(to: Client.self)
+        let record = unsafe client.pointee.session.pointee.record
+        record.queryCapacity.store(inputBytes, ordering: .relaxed)
+        record.outputBytes.store(outputBytes, ordering: .relaxed)
+    }
+
     /// Who waits for a key gets nothing any more; requests that were held back are still served.
     func hungUpWhilePaused(_ context: UnsafeMutableRawPointer) -> Bool {
         let client = unsafe context.assumingMemoryBound(to: Client.self)

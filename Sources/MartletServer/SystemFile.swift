@@ -37,7 +37,7 @@ enum SystemFile {
     /// The bytes of an open file until its end.
     static func readAll(_ descriptor: Int32, bytesMax: Int) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65536)
+        var chunk = [UInt8](repeating: 0, count: min(65536, bytesMax + 1))
         while true {
             let count = unsafe chunk.withUnsafeMutableBytes {
                 unsafe Glibc.read(descriptor, $0.baseAddress, $0.count)

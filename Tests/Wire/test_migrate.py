@@ -206,17 +206,25 @@ def readable(client: Connection) -> list[str]:
     return free
 
 
-@pytest.mark.parametrize("reply", [b"+OK\r\n", b"-BUSYKEY Target key name already exists.\r\n"])
-def test_nobody_touches_a_key_on_its_way(reply, new_server):
-    server = new_server()
-    release = threading.Event()
+class HeldBack:
+    """What serves a target whose RESTORE is answered when it is released."""
 
-    def serve(peer: socket.socket) -> None:
+    def __init__(self, reply: bytes = b"+OK\r\n"):
+        self.reply = reply
+        self.released = threading.Event()
+
+    def __call__(self, peer: socket.socket) -> None:
         receive(peer, 1)
         peer.sendall(b"+OK\r\n")
         receive(peer, 1)
-        release.wait(10)
-        peer.sendall(reply)
+        self.released.wait(10)
+        peer.sendall(self.reply)
+
+
+@pytest.mark.parametrize("reply", [b"+OK\r\n", b"-BUSYKEY Target key name already exists.\r\n"])
+def test_nobody_touches_a_key_on_its_way(reply, new_server):
+    server = new_server()
+    serve = HeldBack(reply)
 
     with Target(serve) as target, server.connect() as client, server.connect() as writer, \
             server.connect() as reader, server.connect() as flusher, server.connect() as second:
@@ -230,7 +238,7 @@ def test_nobody_touches_a_key_on_its_way(reply, new_server):
         assert writer.is_silent(0.1) and reader.is_silent(0.02) and flusher.is_silent(0.02)
         # Most other keys can be had, and the server serves.
         assert len(readable(writer)) > 30
-        release.set()
+        serve.released.set()
         moved = reply.startswith(b"+")
         answer = str(client.read())
         assert answer == ("OK" if moved else "(error) ERR Target instance replied with error: "
@@ -319,14 +327,7 @@ def test_an_error_of_select_restores_nothing(client):
 @pytest.mark.parametrize("end", ["closes", "is killed", "is unblocked"])
 def test_a_transfer_outlives_its_client(end, new_server):
     server = new_server()
-    release = threading.Event()
-
-    def serve(peer: socket.socket) -> None:
-        receive(peer, 1)
-        peer.sendall(b"+OK\r\n")
-        receive(peer, 1)
-        release.wait(10)
-        peer.sendall(b"+OK\r\n")
+    serve = HeldBack()
 
     with Target(serve) as target, server.connect() as client, server.connect() as other:
         number = client.ok("CLIENT", "ID")
@@ -342,7 +343,7 @@ def test_a_transfer_outlives_its_client(end, new_server):
             assert other.ok("CLIENT", "UNBLOCK", number, "ERROR") == 0
         other.send("EXISTS", "k")
         assert other.is_silent(0.1)
-        release.set()
+        serve.released.set()
         assert other.read().value == 0
         if end == "is unblocked":
             assert str(client.read()) == "OK"

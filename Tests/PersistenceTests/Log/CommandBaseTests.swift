@@ -40,19 +40,7 @@ struct CommandBaseTests {
     ) throws {
         let store = Store()
         store.fill()
-        for number in 0..<2_000 {
-            store.line("ZADD large:z \(Double(number % 700) / 7) member-\(number)")
-            store.line("HSET large:t field-\(number) value-\(number)")
-            store.line("SADD large:s member-\(number)")
-            store.line("RPUSH large:l element-\(number) \(number)")
-            store.line("XADD large:x \(number + 1)-0 name value-\(number)")
-            if number % 3 == 0 {
-                store.line("HPEXPIRE large:t \(1_000_000 + number) FIELDS 1 field-\(number)")
-            }
-        }
-        store.line("XGROUP CREATE large:x group 0")
-        store.line("XREADGROUP GROUP group ann COUNT 900 STREAMS large:x >")
-        store.line("XREADGROUP GROUP group bob COUNT 90 STREAMS large:x >")
+        store.fillLarge()
         store.line("XGROUP CREATE empty group $ MKSTREAM")
         store.line("XADD drained 7-7 a 1")
         store.line("XDEL drained 7-7")
@@ -61,14 +49,7 @@ struct CommandBaseTests {
         var random = Random(seed: 7)
         let storage = try base(of: store, pieceBytesMin: pieceBytesMin) {
             let number = random.index(below: 2_000)
-            store.line("ZINCRBY large:z 5 member-\(number)")
-            store.line("HSET large:t field-\(number) changed")
-            store.line("HPERSIST large:t FIELDS 1 field-\(number)")
-            store.line("SREM large:s member-\(number)")
-            store.line("LPOP large:l")
-            store.line("LSET large:l \(number) changed")
-            store.line("XDEL large:x \(number)-0")
-            store.line("XACK large:x group \(number)-0")
+            store.changeLarge(number)
             if number % 61 == 0 { store.line("DEL large:z") }
         }
 

@@ -14,20 +14,7 @@ struct SnapshotPiecesTests {
         store.fill()
         store.fillNewest()
         store.run("SELECT", "0")
-        for number in 0..<2_000 {
-            store.line("ZADD large:z \(number % 700) member-\(number)")
-            store.line("HSET large:h field-\(number) value-\(number)")
-            store.line("HSET large:t field-\(number) value-\(number)")
-            store.line("SADD large:s member-\(number)")
-            store.line("RPUSH large:l element-\(number) \(number)")
-            store.line("XADD large:x \(number + 1)-0 name value-\(number)")
-            if number % 3 == 0 {
-                store.line("HPEXPIRE large:t \(1_000_000 + number) FIELDS 1 field-\(number)")
-            }
-        }
-        store.line("XGROUP CREATE large:x group 0")
-        store.line("XREADGROUP GROUP group ann COUNT 900 STREAMS large:x >")
-        store.line("XREADGROUP GROUP group bob COUNT 90 STREAMS large:x >")
+        store.fillLarge()
         let expected = store.readOut
         let now = store.time.clock.wallMilliseconds()
         let begun = Snapshot.begin(
@@ -42,15 +29,8 @@ struct SnapshotPiecesTests {
         var random = Random(seed: 7)
         while true {
             let number = random.index(below: 2_000)
-            store.line("ZINCRBY large:z 5 member-\(number)")
-            store.line("HSET large:h field-\(number) changed")
-            store.line("HPERSIST large:t FIELDS 1 field-\(number)")
+            store.changeLarge(number)
             store.line("HDEL large:t field-\(number / 2)")
-            store.line("SREM large:s member-\(number)")
-            store.line("LPOP large:l")
-            store.line("LSET large:l \(number) changed")
-            store.line("XDEL large:x \(number)-0")
-            store.line("XACK large:x group \(number)-0")
             if number % 50 == 0 { store.line("RENAME large:h moved:h\(number)") }
             if number % 61 == 0 { store.line("DEL large:z") }
             let (runs, isOver) = snapshot.step(groups: 3)

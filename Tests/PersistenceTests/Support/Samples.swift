@@ -40,6 +40,37 @@ extension Store {
         run("XREADGROUP", "GROUP", "group", "ann", "COUNT", "300", "STREAMS", "long stream", ">")
     }
 
+    /// Collections of two thousand members, which a snapshot saves in pieces.
+    func fillLarge() {
+        for number in 0..<2_000 {
+            line("ZADD large:z \(Double(number % 700) / 7) member-\(number)")
+            line("HSET large:h field-\(number) value-\(number)")
+            line("HSET large:t field-\(number) value-\(number)")
+            line("SADD large:s member-\(number)")
+            line("RPUSH large:l element-\(number) \(number)")
+            line("XADD large:x \(number + 1)-0 name value-\(number)")
+            if number % 3 == 0 {
+                line("HPEXPIRE large:t \(1_000_000 + number) FIELDS 1 field-\(number)")
+            }
+        }
+        line("XGROUP CREATE large:x group 0")
+        line("XREADGROUP GROUP group ann COUNT 900 STREAMS large:x >")
+        line("XREADGROUP GROUP group bob COUNT 90 STREAMS large:x >")
+    }
+
+    /// Changes the collections of `fillLarge` somewhere.
+    func changeLarge(_ number: Int) {
+        line("ZINCRBY large:z 5 member-\(number)")
+        line("HSET large:h field-\(number) changed")
+        line("HSET large:t field-\(number) changed")
+        line("HPERSIST large:t FIELDS 1 field-\(number)")
+        line("SREM large:s member-\(number)")
+        line("LPOP large:l")
+        line("LSET large:l \(number) changed")
+        line("XDEL large:x \(number)-0")
+        line("XACK large:x group \(number)-0")
+    }
+
     /// Keys that have a form which only the newest servers write.
     func fillNewest() {
         for line in [

@@ -8,9 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Hidden by <string.h> without _GNU_SOURCE.
+void *memmem(const void *text, size_t count, const void *needle, size_t needle_count);
+
 UNWOUND_THROUGH
 
-// MARK: Numbers of LuaJIT's own
+// MARK: Source text
+
+enum token_kind { token_other, token_blank, token_string, token_number, token_word };
 
 static bool is_name_byte(unsigned char byte) {
     return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z')
@@ -18,7 +23,7 @@ static bool is_name_byte(unsigned char byte) {
 }
 
 /// The place after a long bracket that opens at `at` (`[[` or `[==[`); `at` when none opens there.
-static size_t skip_long_bracket(const char *text, size_t count, size_t at) {
+static size_t long_bracket_end(const char *text, size_t count, size_t at) {
     size_t level = 0, index = at + 1;
     while (index < count && text[index] == '=') { level++; index++; }
     if (index >= count || text[index] != '[') { return at; }
@@ -33,59 +38,125 @@ static size_t skip_long_bracket(const char *text, size_t count, size_t at) {
     return count;
 }
 
+/// The end of the token at `at`: comments are blank, and what is no word, number or string is
+/// taken byte by byte. What is not Lua is the compiler's to refuse.
+static size_t token_end(const char *text, size_t count, size_t at, enum token_kind *kind) {
+    char byte = text[at];
+    size_t next = at + 1;
+    *kind = token_other;
+    if (byte == ' ' || (byte >= '\t' && byte <= '\r')) {
+        *kind = token_blank;
+    } else if (byte == '-' && next < count && text[next] == '-') {
+        *kind = token_blank;
+        next++;
+        size_t after = next < count && text[next] == '['
+            ? long_bracket_end(text, count, next) : next;
+        if (after != next) { return after; }
+        while (next < count && text[next] != '\n' && text[next] != '\r') { next++; }
+    } else if (byte == '[') {
+        size_t after = long_bracket_end(text, count, at);
+        if (after != at) {
+            *kind = token_string;
+            return after;
+        }
+    } else if (byte == '"' || byte == '\'') {
+        *kind = token_string;
+        while (next < count && text[next] != byte) { next += text[next] == '\\' ? 2 : 1; }
+        next++;
+    } else if (is_name_byte((unsigned char)byte)) {
+        *kind = byte >= '0' && byte <= '9' ? token_number : token_word;
+        while (next < count) {
+            char previous = (char)(text[next - 1] | 0x20);
+            bool is_exponent = (text[next] == '-' || text[next] == '+')
+                && (previous == 'e' || previous == 'p');
+            if (!is_name_byte((unsigned char)text[next])
+                && (*kind == token_word || (text[next] != '.' && !is_exponent))) { break; }
+            next++;
+        }
+    }
+    return next < count ? next : count;
+}
+
 /// The first number with one of LuaJIT's suffixes (1LL, 1ULL, 1i), which Lua 5.1 does not have and
 /// which would bring its foreign-function library to life; `count` when there is none.
 static size_t foreign_number(const char *text, size_t count, int *line) {
-    size_t at = 0;
     *line = 1;
-    while (at < count) {
-        char byte = text[at];
-        size_t next = at + 1;
-        if (byte == '-' && next < count && text[next] == '-') {
-            next++;
-            size_t after = next < count && text[next] == '['
-                ? skip_long_bracket(text, count, next) : next;
-            if (after == next) {
-                while (next < count && text[next] != '\n' && text[next] != '\r') { next++; }
-            } else {
-                next = after;
-            }
-        } else if (byte == '[') {
-            size_t after = skip_long_bracket(text, count, at);
-            if (after != at) { next = after; }
-        } else if (byte == '"' || byte == '\'') {
-            while (next < count && text[next] != byte) {
-                // An unfinished string is the compiler's to refuse.
-                next += text[next] == '\\' ? 2 : 1;
-            }
-            next++;
-        } else if (is_name_byte((unsigned char)byte)) {
-            bool is_number = byte >= '0' && byte <= '9';
-            while (next < count) {
-                char previous = (char)(text[next - 1] | 0x20);
-                bool is_exponent = is_number && (text[next] == '-' || text[next] == '+')
-                    && (previous == 'e' || previous == 'p');
-                if (!is_name_byte((unsigned char)text[next])
-                    && !(is_number && text[next] == '.') && !is_exponent) { break; }
-                next++;
-            }
-            char last = (char)(text[next - 1] | 0x20);
-            if (is_number && (last == 'i' || last == 'l')) { return at; }
-        }
-        if (next > count) { next = count; }
-        for (; at < next; at++) {
+    for (size_t at = 0; at < count;) {
+        enum token_kind kind;
+        size_t end = token_end(text, count, at, &kind);
+        char last = (char)(text[end - 1] | 0x20);
+        if (kind == token_number && (last == 'i' || last == 'l')) { return at; }
+        for (; at < end; at++) {
             if (text[at] == '\n') { ++*line; }
         }
     }
     return count;
 }
 
+/// The place of the parenthesis after one of the kept names at `at`, or 0.
+static size_t kept_call(const struct martlet_lua *runtime, const char *text, size_t count,
+                        size_t at) {
+    for (const char *name = runtime->kept_names; name && *name; name += strlen(name) + 1) {
+        size_t length = strlen(name);
+        if (length >= count - at || memcmp(text + at, name, length) != 0) { continue; }
+        size_t next = at + length;
+        while (next < count && text[next] == ' ') { next++; }
+        if (next < count && text[next] == '(') { return next; }
+    }
+    return 0;
+}
+
+/// Writes `return (redis.call(...))` for `return redis.call(...)` into `output`, which has room for
+/// 3 bytes where `text` has 2; returns the length. In a tail call LuaJIT forgets the caller, and
+/// with it the line that an error is to name. These functions have one result, so that the
+/// parentheses change nothing else.
+static size_t keep_callers(const struct martlet_lua *runtime, const char *text, size_t count,
+                           char *output) {
+    enum { nesting_max = 64 };
+    size_t closings[nesting_max];
+    size_t closing_count = 0, depth = 0, written = 0, opening = 0;
+    bool after_return = false;
+    for (size_t at = 0; at < count;) {
+        enum token_kind kind;
+        size_t end = token_end(text, count, at, &kind);
+        if (after_return && kind == token_word && closing_count < nesting_max) {
+            opening = kept_call(runtime, text, count, at);
+            if (opening != 0) { output[written++] = '('; }
+        }
+        memcpy(output + written, text + at, end - at);
+        written += end - at;
+        if (kind == token_other && text[at] == '(') {
+            if (opening != 0 && at == opening) { closings[closing_count++] = depth; }
+            depth++;
+        } else if (kind == token_other && text[at] == ')' && depth > 0) {
+            depth--;
+            if (closing_count > 0 && closings[closing_count - 1] == depth) {
+                closing_count--;
+                output[written++] = ')';
+            }
+        }
+        if (kind != token_blank) {
+            after_return = kind == token_word && end - at == 6
+                && memcmp(text + at, "return", 6) == 0;
+        }
+        at = end;
+    }
+    // A call without an end: as it stands, the compiler says what is wrong with it.
+    if (closing_count > 0) {
+        memcpy(output, text, count);
+        return count;
+    }
+    return written;
+}
+
 int load_source(lua_State *L, const char *text, size_t count, const char *name) {
+    const struct martlet_lua *runtime = runtime_of(L);
     int line;
     size_t at = foreign_number(text, count, &line);
     if (at < count) {
-        size_t end = at;
-        while (end < count && end - at < 40 && is_name_byte((unsigned char)text[end])) { end++; }
+        enum token_kind kind;
+        size_t end = token_end(text, count, at, &kind);
+        if (end - at > 40) { end = at + 40; }
         // A chunk without text gives the name as it stands in messages.
         if (luaL_loadbufferx(L, "", 0, name, "t") == 0) {
             lua_Debug record;
@@ -97,7 +168,13 @@ int load_source(lua_State *L, const char *text, size_t count, const char *name) 
         }
         return LUA_ERRSYNTAX;
     }
-    return luaL_loadbufferx(L, text, count, name, "t");
+    if (!runtime->kept_names || !memmem(text, count, "return", 6)) {
+        return luaL_loadbufferx(L, text, count, name, "t");
+    }
+    char *kept = lua_newuserdata(L, count + count / 2 + 2);
+    int status = luaL_loadbufferx(L, kept, keep_callers(runtime, text, count, kept), name, "t");
+    lua_remove(L, -2);
+    return status;
 }
 
 /// position() returns "name:line: " of the script's innermost frame, or "".

@@ -38,7 +38,7 @@ static void set_check(struct martlet_lua *runtime, int32_t instructions) {
 }
 
 static int32_t instructions_wanted(const struct martlet_lua *runtime) {
-    if (runtime->dying) { return 1; }
+    if (runtime->dying || runtime->exhausted) { return 1; }
     if (runtime->largest_bytes < large_block_bytes) { return instructions_per_check_max; }
     size_t count = (size_t)instructions_per_check_max * large_block_bytes / runtime->largest_bytes;
     return count < 1 ? 1 : (int32_t)count;
@@ -70,6 +70,13 @@ static void count_hook(lua_State *L, lua_Debug *record) {
         lua_pushlstring(L, "script ended by its runtime", 27);
         lua_error(L);
     }
+    if (runtime->exhausted) {
+        runtime->exhausted = false;
+        if (runtime->used_bytes > runtime->limit_bytes) {
+            lua_pushlstring(L, "not enough memory", 17);
+            lua_error(L);
+        }
+    }
     // Lua starts a collection when memory has doubled, and asks nobody when it meets the limit: near
     // the limit, collect faster than the script allocates.
     if (runtime->used_bytes > runtime->limit_bytes / 4 * 3) {
@@ -98,9 +105,18 @@ static void *allocate(void *context, void *block, size_t old_bytes, size_t new_b
     if (!block) { old_bytes = 0; }
     if (new_bytes > old_bytes) {
         // The limit may have been lowered since, or the reserve been used.
+        //
+        // LuaJIT's fast functions (tostring, sub, upper ...) do not survive being refused memory: the
+        // message would overwrite their frame. So the limit is enforced by the hook, before the next
+        // instruction, and refused is only what no such function can ask for.
         size_t limit = runtime->limit_bytes + runtime->reserve_bytes;
         size_t left = limit > runtime->used_bytes ? limit - runtime->used_bytes : 0;
-        if (new_bytes - old_bytes > left) { return NULL; }
+        if (new_bytes - old_bytes > left) {
+            if (new_bytes - old_bytes > 4 * limit + own_bytes - runtime->used_bytes
+                || runtime->used_bytes > 4 * limit + own_bytes) { return NULL; }
+            runtime->exhausted = true;
+            if (runtime->instructions_per_check > 1) { set_check(runtime, 1); }
+        }
     }
     void *result = NULL;
     if (new_bytes == 0) {
@@ -429,6 +445,10 @@ static int compile(lua_State *L) {
     if (load_source(L, source->bytes, source->count, source->name) != 0) { return lua_error(L); }
     lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->guarded_environment_reference);
     lua_setfenv(L, -2);
+    if (runtime->used_bytes > runtime->limit_bytes) {
+        lua_pushlstring(L, "not enough memory", 17);
+        return lua_error(L);
+    }
     source->reference = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -522,6 +542,7 @@ void martlet_lua_destroy(struct martlet_lua *runtime) {
     drop_match(runtime);
     lua_close(runtime->main);
     free(runtime->values.bytes);
+    free(runtime->kept_names);
     free(runtime);
 }
 
@@ -566,6 +587,17 @@ bool martlet_lua_open(struct martlet_lua *runtime, const char *prelude, size_t c
     struct source source = {prelude, count, "=prelude", 0};
     runtime->current = runtime->main;
     return lua_cpcall(runtime->main, open_protected, &source) == 0;
+}
+
+bool martlet_lua_keep_caller(struct martlet_lua *runtime, const char *name) {
+    size_t bytes = strlen(name) + 1, used = runtime->kept_names_bytes;
+    char *names = realloc(runtime->kept_names, used + bytes + 1);
+    if (!names) { return false; }
+    memcpy(names + used, name, bytes);
+    names[used + bytes] = 0;
+    runtime->kept_names = names;
+    runtime->kept_names_bytes = used + bytes;
+    return true;
 }
 
 // MARK: References
@@ -628,6 +660,7 @@ bool martlet_lua_begin(struct martlet_lua *runtime, int32_t reference) {
     if (runtime->is_broken && !renew(runtime)) { return false; }
     atomic_store_explicit(&runtime->stop, 0, memory_order_relaxed);
     runtime->dying = 0;
+    runtime->exhausted = false;
     runtime->used_nanoseconds = 0;
     runtime->peak_bytes = runtime->used_bytes;
     runtime->fresh = true;
@@ -687,7 +720,12 @@ int32_t martlet_lua_resume(
         return runtime->suspending ? martlet_lua_suspended : martlet_lua_slice_over;
     }
     runtime->is_broken = true;
-    return runtime->dying ? runtime->dying : martlet_lua_failed;
+    if (runtime->dying) { return runtime->dying; }
+    // What was raised is read on a stack of its own: the failed coroutine's frames are not in order.
+    lua_settop(runtime->main, 0);
+    lua_xmove(L, runtime->main, 1);
+    runtime->current = runtime->main;
+    return martlet_lua_failed;
 }
 
 void martlet_lua_end(struct martlet_lua *runtime) {
@@ -706,6 +744,7 @@ void martlet_lua_end(struct martlet_lua *runtime) {
     runtime->running = false;
     runtime->fresh = false;
     runtime->dying = 0;
+    lua_settop(runtime->main, 0);
     if (runtime->is_broken) {
         renew(runtime);
     } else {

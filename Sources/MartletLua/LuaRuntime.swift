@@ -82,7 +82,7 @@ package struct LuaLibrary {
 package enum LuaOutcome: Int32, Sendable {
     /// The script returned; `results` holds what.
     case finished = 0
-    /// An error ended the script; the value raised is the last of `results`.
+    /// An error ended the script; the value raised is the only one of `results`.
     case failed = 1
     /// The slice is over; `resume` continues.
     case sliceOver = 2
@@ -104,7 +104,8 @@ package enum LuaError: Error, Equatable {
 
 /// Bounds of a runtime and of what it is given.
 package struct LuaLimits: Sendable {
-    /// Bytes that Lua may hold, the libraries (about 100 KB) included.
+    /// Bytes that Lua may hold, the libraries (about 100 KB) included. One instruction may exceed
+    /// it, at most fourfold, before the script fails.
     package var memoryBytes: Int
     /// Running time after which a script yields to its loop.
     package var slice: Duration
@@ -172,6 +173,23 @@ package struct LuaLimits: Sendable {
             let message = unsafe LuaReader(runtime).copiedBytes(at: -1) ?? []
             let text = String(decoding: message, as: UTF8.self)
             throw text == "not enough memory" ? .outOfMemory : .syntax(text)
+        }
+        if memoryBytes > limits.memoryBytes { throw .outOfMemory }
+        try keepCallers(libraries)
+    }
+
+    /// Functions that may suspend have at most one result, and their errors name the line.
+    private func keepCallers(_ libraries: [LuaLibrary]) throws(LuaError) {
+        for library in libraries {
+            guard let libraryName = library.name else { continue }
+            for (name, member) in library.members {
+                guard case .function(_, suspends: true) = member else { continue }
+                for prefix in [libraryName] + library.aliases {
+                    guard unsafe martlet_lua_keep_caller(runtime, "\(prefix).\(name)") else {
+                        throw .outOfMemory
+                    }
+                }
+            }
         }
     }
 
@@ -333,7 +351,7 @@ package struct LuaLimits: Sendable {
         return LuaOutcome(rawValue: outcome) ?? .failed
     }
 
-    /// What the script returned, or at index -1 the error that ended it; until `end`.
+    /// What the script returned, or at index 1 the error that ended it; until `end`.
     package var results: LuaReader { unsafe LuaReader(runtime) }
 
     /// Ends the script, finished or not, and lets go of what it returned.

@@ -44,7 +44,10 @@ struct RuntimeTests {
         #expect(try lua.run("local x = host.wait(21) return x + 1") == ["43"])
         #expect(lua.slices == 4)
         lua.waits = 1
-        #expect(try lua.run("return pcall(host.wait, {})") == ["false", "after waiting"])
+        #expect(
+            try lua.run("local ok, e = pcall(host.wait, {}) return ok, e") == [
+                "false", "after waiting in line 1",
+            ])
         lua.waits = 2
         #expect(
             try lua.run("return coroutine.wrap(function() return host.wait(4) + 1 end)()")
@@ -108,5 +111,30 @@ struct RuntimeTests {
         #expect(throws: LuaError.syntax("user_script:1: unexpected symbol near '<eof>'")) {
             try lua.run("return 1 +")
         }
+    }
+
+    @Test func `a function that is called last knows the line of its caller`() throws {
+        let lua = try ScriptHarness()
+        func message(_ text: String) throws -> String { try lua.finish(text).1.last ?? "" }
+        #expect(try message("\nreturn host.wait({})") == "after waiting in line 2")
+        #expect(try message("\n\nreturn guest.wait ( {} )") == "after waiting in line 3")
+        #expect(
+            try message(
+                "local function f()\nreturn --x\n host.wait({{')'}, \"(\", [[)]]})\nend return f()")
+                == "after waiting in line 3")
+        #expect(try lua.run("return host.wait(1) + host.wait(2)") == ["6"])
+        #expect(try lua.run("return host.wait(({1, 2})[2]) == 4 and 'yes' or 'no'") == ["yes"])
+        #expect(
+            try lua.run("return host.wait((function() return host.wait(3) end)()) -- )")
+                == ["12"])
+        #expect(
+            try lua.run("local t = {} function t.f() return host.wait(1) end return t.f(), 2")
+                == ["2", "2"])
+        #expect(throws: LuaError.self) { try lua.run("return host.wait(1") }
+        #expect(throws: LuaError.self) { try lua.run("return host.wait(1))") }
+        #expect(
+            try lua.run("return 'return host.wait(1)' -- return host.wait(") == [
+                "return host.wait(1)"
+            ])
     }
 }

@@ -51,7 +51,8 @@ final class ScriptHarness: LuaHost {
                 return .suspends
             }
             if call.arguments.type(at: 1) == .table {
-                call.results.string("after waiting")
+                let line = call.arguments.position()?.line ?? 0
+                call.results.string("after waiting in line \(line)")
                 return .raises
             }
             call.results.number(call.arguments.number(at: 1) * 2)
@@ -101,7 +102,7 @@ final class ScriptHarness: LuaHost {
         if outcome == .finished {
             for index in 0..<reader.count { values.append(Self.text(reader, index + 1)) }
         } else if outcome == .failed {
-            values.append(Self.text(reader, reader.count))
+            values.append(Self.text(reader, 1))
         }
         runtime.end()
         return (outcome, values)

@@ -93,6 +93,8 @@ struct martlet_lua {
     _Atomic(int32_t) stop;
     /// Why the running script must end: an outcome, or 0.
     int32_t dying;
+    /// More than the limit was allocated: the next instruction raises "not enough memory".
+    bool exhausted;
     /// The running coroutine has yielded for the runtime, not for the script.
     bool interrupted;
     bool suspending;
@@ -124,6 +126,9 @@ struct martlet_lua {
     int32_t pattern_reference;
     bool keeps_subject;
     int32_t protected_references[martlet_lua_protected_count];
+    /// `library.function` of those whose callers must be known, each ended by a zero, and one more.
+    char *_Nullable kept_names;
+    size_t kept_names_bytes;
     /// How often the hook has run.
     uint64_t checks;
 };
@@ -232,6 +237,9 @@ void martlet_lua_destroy(struct martlet_lua *_Nonnull runtime);
 /// functions and of their aliases in `values`; false leaves the message as the value on top.
 bool martlet_lua_open(
     struct martlet_lua *_Nonnull runtime, const char *_Nonnull prelude, size_t count);
+
+/// Has `return NAME(...)` compiled such that NAME, which has one result, knows who calls it.
+bool martlet_lua_keep_caller(struct martlet_lua *_Nonnull runtime, const char *_Nonnull name);
 
 /// Compiles text and returns its reference; 0 leaves the message as the value on top.
 int32_t martlet_lua_compile(

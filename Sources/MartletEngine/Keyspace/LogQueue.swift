@@ -135,6 +135,9 @@ package final class LogQueue: @unchecked Sendable {
         return unsafe appender.core.pointee.pending.count
     }
 
+    /// A buffer up to this size is used again, however little was in it.
+    private static let keptBytesMax = 4 << 20
+
     /// Takes what is pending, up to where another increment begins; with nothing there, none.
     ///
     /// - Parameters:
@@ -150,7 +153,11 @@ package final class LogQueue: @unchecked Sendable {
     ) -> Taken {
         let lock = appender.lock
         let core = unsafe appender.core
+        // What a burst made it grow to is not kept for ever.
+        let isMostlyUnused =
+            buffer.capacity > Self.keptBytesMax && buffer.count < buffer.capacity / 4
         buffer.removeAll()
+        if isMostlyUnused { buffer.release() }
         lock.lock()
         defer { lock.unlock() }
         let isEnough =

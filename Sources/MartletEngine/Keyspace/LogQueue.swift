@@ -7,10 +7,16 @@
 //  under the shards of their keys, so that the order for every key is the order of execution; the
 //  queue's own lock ranks after the shards and is held for as long as it takes to copy the bytes.
 //
+//  Loops can append faster than a disk takes. When more is pending than `crowdedBytes`, each loop waits at
+//  the end of its iteration until the log thread has taken it, or for a tenth of a second: as long as
+//  other servers block in their write to the file.
+//
 //  Raw memory: the core is allocated with the queue and freed with it, after all loops. It is touched
-//  under the lock alone, the sleeper's word besides by atomic accesses.
+//  under the lock alone, the two words besides by atomic accesses: the sleeper's, and behind it the one
+//  that says whether the queue is crowded.
 
 import CSystem
+import Glibc
 import MartletBase
 import Synchronization
 
@@ -54,6 +60,11 @@ struct LogAppender {
     fileprivate let core: UnsafeMutablePointer<LogCore>
     fileprivate let sleeper: UnsafeMutableRawPointer
 
+    /// More pending bytes hold the loops up.
+    static let crowdedBytes = 16 << 20
+    private static let crowdedOffset = 4
+    private static let pollMicroseconds: UInt32 = 200
+
     /// Appends what a request, a transaction or a served client changed, as one unit: several commands
     /// are wrapped in MULTI and EXEC. The caller holds the shards of their keys.
     ///
@@ -63,8 +74,16 @@ struct LogAppender {
         lock.lock()
         unsafe core.pointee.append(unit, isWrapped: isAtomic && unit.count > 1)
         let end = unsafe core.pointee.end
+        if unsafe core.pointee.pending.count > Self.crowdedBytes { noteCrowd() }
         lock.unlock()
         return end
+    }
+
+    /// Says whether the queue is crowded. The caller holds the lock.
+    @inline(never)
+    fileprivate func noteCrowd() {
+        let isCrowded = unsafe core.pointee.pending.count > Self.crowdedBytes
+        unsafe martlet_store_relaxed_32(sleeper + Self.crowdedOffset, isCrowded ? 1 : 0)
     }
 
     /// The position behind all that was appended.
@@ -75,10 +94,22 @@ struct LogAppender {
     }
 
     /// Wakes the log thread if it sleeps and enough is there. A loop calls it once per iteration, so
-    /// that one write to the file takes the units of many clients.
+    /// that one write to the file takes the units of many clients. A crowded queue holds it up.
     @inline(__always)
     func announce() {
+        if unsafe martlet_load_relaxed_64(sleeper) != 0 { announceSlowly() }
+    }
+
+    @inline(never)
+    func announceSlowly(waitMicrosecondsMax: UInt32 = 100_000) {
         if unsafe martlet_load_relaxed_32(sleeper) != 0 { wake(isForced: false) }
+        var waited: UInt32 = 0
+        while waited < waitMicrosecondsMax,
+            unsafe martlet_load_relaxed_32(sleeper + Self.crowdedOffset) != 0
+        {
+            usleep(Self.pollMicroseconds)
+            waited += Self.pollMicroseconds
+        }
     }
 
     @inline(never)
@@ -114,7 +145,7 @@ package final class LogQueue: @unchecked Sendable {
         let core = UnsafeMutablePointer<LogCore>.allocate(capacity: 1)
         unsafe core.initialize(to: LogCore())
         let sleeper = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
-        unsafe sleeper.storeBytes(of: 0, as: UInt32.self)
+        unsafe sleeper.storeBytes(of: 0, as: UInt64.self)
         unsafe appender = LogAppender(lock: .allocate(), core: core, sleeper: sleeper)
     }
 
@@ -186,6 +217,7 @@ package final class LogQueue: @unchecked Sendable {
             unsafe swap(&buffer, &core.pointee.pending)
             unsafe core.pointee.begin = end
         }
+        appender.noteCrowd()
         if standsAlone && !buffer.isEmpty { unsafe core.pointee.database = -1 }
         return Taken(end: unsafe core.pointee.begin, beginsIncrement: beginsIncrement)
     }

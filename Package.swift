@@ -28,7 +28,7 @@ let package = Package(
         .target(name: "MartletLua", dependencies: ["CLuaShim"], swiftSettings: settings),
         .target(name: "MartletBase", dependencies: ["CSystem"], swiftSettings: settings),
         .target(
-            name: "MartletEngine", dependencies: ["MartletBase", "CSystem"],
+            name: "MartletEngine", dependencies: ["MartletLua", "MartletBase", "CSystem"],
             swiftSettings: settings),
         .target(
             name: "MartletTransport", dependencies: ["MartletBase", "CSystem"],

@@ -96,6 +96,12 @@ public final class Server {
                 unixSeconds: state.clock.wallSeconds())
         }
         state.bytesOutside.function = { context.bytesOutsideKeyspace }
+        state.continueScript.function = { loop in
+            context.loops[loop].post { handlers[loop].continueScript() }
+        }
+        state.scripts.logged.function = { line in
+            context.log.write(LogLevel(rawValue: line.level) ?? .notice, line.text)
+        }
         context.errandEnded = { errand in
             context.loops[errand.loop].post { handlers[errand.loop].conclude(errand) }
         }

@@ -7,7 +7,7 @@ struct LayeringTests {
     private static let imports: [String: Set<String>] = [
         "MartletBase": ["CSystem"],
         "MartletLua": ["CLuaShim"],
-        "MartletEngine": ["MartletBase", "CSystem"],
+        "MartletEngine": ["MartletLua", "MartletBase", "CSystem"],
         "MartletTransport": ["MartletBase", "CSystem"],
         "MartletPersistence": ["MartletEngine", "MartletBase", "CSystem"],
         "MartletServer": [

@@ -8,15 +8,23 @@ package final class ClaimLine: @unchecked Sendable {
     // Unchecked: everything is touched under `lock`, a registry's.
     private let lock = ShardLock.allocate()
     /// The number of the claimant that runs, or 0.
-    private var running: UInt32 = 0
+    private var running: UInt32 = 0 {
+        didSet { noteBusy() }
+    }
     private var lastNumber: UInt32 = 0
     private var lastPlace: UInt64 = 0
     /// The places of all who wait, in order of arrival.
-    private var line: [UInt64] = []
+    private var line: [UInt64] = [] {
+        didSet { noteBusy() }
+    }
+    /// Somebody runs or waits. Who has the turn (see `Scripts`) reads it: nobody begins meanwhile.
+    let isBusy = Atomic<Bool>(false)
 
     init() {}
 
     deinit { lock.deallocate() }
+
+    private func noteBusy() { isBusy.store(running != 0 || !line.isEmpty, ordering: .relaxed) }
 
     /// How many wait.
     package var waitingCount: Int {
@@ -25,11 +33,14 @@ package final class ClaimLine: @unchecked Sendable {
         return line.count
     }
 
-    /// Puts somebody at the end of the line, unless it has a place already; 0 is none.
-    func takePlace(_ place: inout UInt64) {
+    /// Puts somebody who has met a claim at the end of the line, unless it has a place already; 0 is none.
+    ///
+    /// - Returns: false when the claim has ended meanwhile: nobody will call it then, it tries again.
+    func takePlace(_ place: inout UInt64) -> Bool {
         lock.lock()
         defer { lock.unlock() }
         stand(&place)
+        return running != 0
     }
 
     private func stand(_ place: inout UInt64) {
@@ -72,11 +83,45 @@ package final class ClaimLine: @unchecked Sendable {
         return running
     }
 
+    /// Who holds the turn may begin, since none runs and nobody came before it; else it stands in line.
+    func mayBegin(_ place: inout UInt64) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        guard running == 0, line.isEmpty || line.first == place else {
+            stand(&place)
+            return false
+        }
+        remove(&place)
+        return true
+    }
+
+    /// Somebody waits and nobody runs.
+    var mayGoOn: Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        return running == 0 && !line.isEmpty
+    }
+
+    /// A claimant begins that holds the turn since it might begin: whoever came later stands in line.
+    ///
+    /// - Returns: its number.
+    func beginInTurn() -> UInt32 {
+        lock.lock()
+        defer { lock.unlock() }
+        precondition(running == 0, "who has the turn is alone")
+        lastNumber = lastNumber == .max ? 1 : lastNumber + 1
+        running = lastNumber
+        return running
+    }
+
     /// The claimant has given its shards back.
-    func end(_ number: UInt32) {
+    ///
+    /// - Returns: whether somebody waits, who is to come again.
+    func end(_ number: UInt32) -> Bool {
         lock.lock()
         defer { lock.unlock() }
         precondition(running == number, "who ends is who runs")
         running = 0
+        return !line.isEmpty
     }
 }

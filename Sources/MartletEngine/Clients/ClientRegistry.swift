@@ -105,6 +105,15 @@ package final class ClientRecord: @unchecked Sendable {
         lastActiveMilliseconds.store(createdMilliseconds, ordering: .relaxed)
     }
 
+    /// Whom the commands of scripts are run for; MONITOR shows it as `lua`.
+    static func forScripts(loop: Int) -> ClientRecord {
+        ClientRecord(
+            id: 0, loop: loop,
+            addresses: ClientAddresses(
+                peer: "lua", local: "", descriptor: -1, isUnixSocket: false, isLoopback: true),
+            createdMilliseconds: 0)
+    }
+
     deinit { unsafe killedWord.deallocate() }
 
     /// CLIENT KILL or the like: no further command of this client runs.

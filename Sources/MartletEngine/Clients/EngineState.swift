@@ -86,6 +86,8 @@ package final class EngineSettings: Sendable {
     package let hyperLogLogSparseBytesMax = Atomic<Int>(3_000)
     /// `notify-keyspace-events`, as `EventClasses`; changed by `EngineState.notify(of:)`.
     let notifications = Atomic<UInt32>(0)
+    /// `busy-reply-threshold`; 0 for never.
+    package let busyMilliseconds = Atomic<Int64>(5_000)
     package init() {}
 }
 
@@ -159,6 +161,10 @@ package final class EngineState: @unchecked Sendable {
     package let wakeLoops = SharedCallback()
     /// Who waits for a claim on shards.
     package let claimLine = ClaimLine()
+    /// Scripts and functions.
+    package let scripts = Scripts()
+    /// Called to let a loop go on with its script when it has served others.
+    package let continueScript = SharedCallback1<Int>()
     /// Channels and their subscribers.
     package let pubSub: PubSub
     /// Called, on the client's loop, when it becomes a subscriber and when it is none any more.

@@ -154,6 +154,10 @@ package struct Traits: OptionSet, Sendable {
     package static let asking = Traits(rawValue: 1 << 17)
     package static let noMandatoryKeys = Traits(rawValue: 1 << 18)
 
+    /// Ours: runs a script, alone or in a transaction: see Execution/ScriptRunner.swift.
+    package static let runsScript = Traits(rawValue: 1 << 21)
+    /// Ours: runs while nobody uses the interpreter and what is kept with it.
+    package static let takesTurn = Traits(rawValue: 1 << 22)
     /// Ours: goes on outside of the process while nobody touches its keys: see `Errand`.
     package static let goesOut = Traits(rawValue: 1 << 23)
     /// Ours: runs with all shards held.

@@ -34,17 +34,19 @@ struct CommandRow: ~Copyable {
     /// The argument that is a member of the first key, 0 when there is none.
     let member: Int32
     let shape: KeyShape
-    /// It is a container, or goes on outside: neither is run by the short way.
+    /// It is a container, goes on outside, or needs the turn: none is run by the short way.
     let isContainer: Bool
     let isReadOnly: Bool
     let endsBatch: Bool
     /// Its key is most likely a collection, of which more than the first lines are worth fetching.
     let isOfCollection: Bool
+    let isWrite: Bool
     let traits: Traits
 
     init(
         run: @escaping Handler, arity: Int32, firstKey: Int32, member: Int32, shape: KeyShape,
-        isContainer: Bool, isReadOnly: Bool, endsBatch: Bool, isOfCollection: Bool, traits: Traits
+        isContainer: Bool, isReadOnly: Bool, isWrite: Bool, endsBatch: Bool,
+        isOfCollection: Bool, traits: Traits
     ) {
         handler = run
         self.arity = arity
@@ -53,6 +55,7 @@ struct CommandRow: ~Copyable {
         self.shape = shape
         self.isContainer = isContainer
         self.isReadOnly = isReadOnly
+        self.isWrite = isWrite
         self.endsBatch = endsBatch
         self.isOfCollection = isOfCollection
         self.traits = traits
@@ -142,8 +145,10 @@ package final class CommandTable: @unchecked Sendable {
         return CommandRow(
             run: command.run, arity: Int32(command.arity.number), firstKey: Int32(firstKey),
             member: shape == .one ? Int32(command.member) : 0, shape: shape,
-            isContainer: !command.subcommands.isEmpty || command.traits.contains(.goesOut),
+            isContainer: !command.subcommands.isEmpty
+                || !command.traits.isDisjoint(with: [.goesOut, .takesTurn]),
             isReadOnly: command.access == .read && !command.traits.contains(.mayReplicate),
+            isWrite: command.access == .write,
             endsBatch: command.traits.contains(.endsBatch),
             isOfCollection: collections.contains(command.group), traits: command.traits)
     }

@@ -60,7 +60,10 @@ extension Call {
     ///
     /// Redis remembers the keys that the arguments name: not those that SORT_RO reaches by its
     /// patterns.
-    mutating func rememberKeys(of command: Command) {
+    mutating func rememberKeys(of command: Command) { rememberKeys(of: command, for: record) }
+
+    /// The same for the client whose script has run the command.
+    mutating func rememberKeys(of command: Command, for record: ClientRecord) {
         guard command.access == .read, !command.keys.isEmpty, record.tracking.remembersReads
         else { return }
         let tracking = unsafe state.tracking

@@ -165,7 +165,9 @@ extension Executor {
         let followUp =
             isExec
             ? executeTransaction()
-            : traits.contains(.goesOut) ? runClaiming(command) : runGated(command)
+            : traits.contains(.goesOut)
+                ? runClaiming(command)
+                : traits.contains(.takesTurn) ? runInTurn(command) : runGated(command)
         if unsafe !gate.union(call.session.pointee.gate).isDisjoint(with: .tracking) {
             endTracked(command, followUp, from: before)
             return followUp
@@ -207,7 +209,7 @@ extension Executor {
 
     mutating func runGated(_ command: Command, claim: HeldClaim? = nil) -> FollowUp {
         let plan = plan(command, call.arguments)
-        guard takes(plan) else { return .park }
+        guard takes(plan) else { return waitInLine(command.number) }
         if let heldUp = heldUp(command) {
             unsafe Router.unlock(plan, call.state.keyspace.pointee)
             return heldUp
@@ -229,13 +231,14 @@ extension Executor {
     /// Takes the locks of a plan. A command that meets a claim is given a place in the line, which
     /// it keeps until it comes again and meets none.
     mutating func takes(_ plan: LockPlan) -> Bool {
-        if unsafe Router.lock(plan, call.state.keyspace.pointee) {
-            leaveLine()
-            return true
+        while true {
+            if unsafe Router.lock(plan, call.state.keyspace.pointee) {
+                leaveLine()
+                return true
+            }
+            unsafe call.session.pointee.gate.insert(.waitsInLine)
+            if unsafe call.state.claimLine.takePlace(&call.session.pointee.place) { return false }
         }
-        unsafe call.session.pointee.gate.insert(.waitsInLine)
-        unsafe call.state.claimLine.takePlace(&call.session.pointee.place)
-        return false
     }
 
     private mutating func leaveLine() {

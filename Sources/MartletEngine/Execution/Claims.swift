@@ -1,5 +1,6 @@
 //  Claims: shards kept for somebody who learns its keys while it runs (a script, a transaction with
-//  one, SORT with BY or GET). Those who wait stand in the `ClaimLine`.
+//  one, SORT with BY or GET). Those who wait stand in the `ClaimLine`. How a script comes to claim
+//  anything at all: ScriptTurns.swift.
 //
 //  A lock is short and somebody may sleep on it; a claim is long and nobody does. Claimants run one
 //  at a time. Each takes the lock of a shard for a moment to set its claim there, and again for each
@@ -19,15 +20,18 @@ struct Claim: ~Copyable {
     let number: UInt32
     private(set) var shards = ShardSet()
 
-    fileprivate init(number: UInt32) { self.number = number }
+    init(number: UInt32) { self.number = number }
 
     fileprivate mutating func add(_ shard: Int) { shards.insert(shard) }
 }
 
 extension EngineState {
-    /// Begins a claim, or stands in line for it; `place` is kept until it begins.
+    /// Begins a claim, or stands in line for it; `place` is kept until it begins. The caller holds no shard.
     func beginClaim(_ place: inout UInt64) -> Claim? {
-        claimLine.begin(&place).map { Claim(number: $0) }
+        // Not while a script has the turn: it may become a claimant.
+        scripts.turn.lock()
+        defer { scripts.turn.unlock() }
+        return claimLine.begin(&place).map { Claim(number: $0) }
     }
 
     /// Claims a shard. The caller holds no lock.
@@ -58,7 +62,6 @@ extension EngineState {
             unsafe keyspace.pointee.shard(shard).pointee.claimant = 0
             lock.unlock()
         }
-        claimLine.end(claim.number)
-        releaseParked()
+        if claimLine.end(claim.number) { releaseParked() }
     }
 }

@@ -73,7 +73,7 @@ package struct Executor: ~Copyable {
     /// Bytes of requests or replies of a batch from which on single ones are looked at.
     private var notedBytes = Int.max
     private var ticksPerMillisecond: UInt64 = 1
-    private var lastTicks: UInt64 = 0
+    var lastTicks: UInt64 = 0
     /// Requests of the current event that were executed, or refused.
     private var servedCount = 0
     /// Where the current event's replies begin.
@@ -87,6 +87,10 @@ package struct Executor: ~Copyable {
     var eviction = EvictionCycle()
     /// Keys of the running write, while uses are counted.
     var aged = GrowingArray<AgedKey>()
+    /// The script that runs, or rests, on this loop; and the session that its commands see.
+    let unit: UnsafeMutablePointer<ScriptUnit>
+    let standIn: UnsafeMutablePointer<Session>
+    var scriptBuffers = ScriptCallBuffers()
     /// This loop's number in `Quiescence`.
     private let quiescent: Int
 
@@ -132,6 +136,10 @@ package struct Executor: ~Copyable {
         unsafe counters.initialize(to: KeyCounters())
         unsafe counters.pointee.random = .seededFromSystem()
         unsafe scratch = .allocate(byteCount: 128, alignment: 64)
+        unsafe unit = .allocate(capacity: 1)
+        unsafe unit.initialize(to: ScriptUnit())
+        unsafe standIn = .allocate(capacity: 1)
+        unsafe standIn.initialize(to: Session(record: ClientRecord.forScripts(loop: loop)))
         self.statistics = statistics ?? state.statistics[loop]
         counts = self.statistics.counts
         lookup = commands.lookup
@@ -162,6 +170,10 @@ package struct Executor: ~Copyable {
         unsafe counters.deallocate()
         hints.free()
         unsafe scratch.deallocate()
+        unsafe unit.deinitialize(count: 1)
+        unsafe unit.deallocate()
+        unsafe standIn.deinitialize(count: 1)
+        unsafe standIn.deallocate()
         unsafe noConditions.deallocate()
     }
 
@@ -699,7 +711,7 @@ package struct Executor: ~Copyable {
 
     /// Writes a handler's error. What it met on the way, an expiry say, is published all the same.
     @inline(never)
-    private mutating func fail(_ error: CommandError) {
+    mutating func fail(_ error: CommandError) {
         let before = call.reply.buffer.count
         error.write(to: &call.reply, detail: call.errorDetail.view)
         countError(from: before)

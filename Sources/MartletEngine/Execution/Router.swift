@@ -103,6 +103,18 @@ enum Router {
         return true
     }
 
+    /// The same for shards that the caller has claimed.
+    static func lockClaimed(_ plan: LockPlan, _ keyspace: borrowing Keyspace) {
+        switch plan {
+        case .nothing: break
+        case .one(let shard): keyspace.lock(shard).lock()
+        case .several(let set):
+            let pointer = keyspace.lockTable
+            set.forEachShard { pointer.lock($0).lock() }
+        case .all: keyspace.lockAll()
+        }
+    }
+
     static func unlock(_ plan: LockPlan, _ keyspace: borrowing Keyspace) {
         switch plan {
         case .nothing: break

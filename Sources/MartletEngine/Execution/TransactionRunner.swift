@@ -43,9 +43,12 @@ extension Executor {
             unsafe call.state.unwatch(session)
             return finish(exec.number)
         }
+        let needsTurn = unsafe needsTurn(transaction)
+        if needsTurn && !takesTurn() { return waitInLine(exec.number) }
+        defer { if needsTurn { endTurn() } }
         let views = unsafe transaction.pointee.makeViews()
         let plan = unsafe plan(transaction, views)
-        guard takes(plan) else { return .park }
+        guard takes(plan) else { return waitInLine(exec.number) }
         if let heldUp = heldUp(exec) {
             unsafe Router.unlock(plan, call.state.keyspace.pointee)
             return heldUp
@@ -55,6 +58,8 @@ extension Executor {
         let own = call.arguments
         if isTouched() {
             call.reply.nullArray()
+        } else if needsTurn {
+            return executeWithScripts(exec, plan, since: begin)
         } else {
             let count = unsafe transaction.pointee.commands.count
             call.reply.array(count)
@@ -87,6 +92,30 @@ extension Executor {
         return finish(exec.number)
     }
 
+    /// Whether a queued command runs a script, or uses what is kept with the interpreter.
+    private func needsTurn(_ transaction: UnsafeMutablePointer<Transaction>) -> Bool {
+        for index in unsafe 0..<transaction.pointee.commands.count {
+            let row = unsafe rows + transaction.pointee.commands[index].command
+            if unsafe row.pointee.traits.contains(.takesTurn) { return true }
+        }
+        return false
+    }
+
+    /// The rest of EXEC for a transaction with scripts, which may go on after this call.
+    private mutating func executeWithScripts(
+        _ exec: Command, _ plan: LockPlan, since begin: UInt64
+    ) -> FollowUp {
+        if isMonitored(exec) { feedMonitors(exec) }
+        // Before anything is let go of: what the transaction writes itself does not matter.
+        unwatchHeld()
+        let followUp = runTransactionWithScripts(plan)
+        if followUp == .block { return followUp }
+        call.endTransaction()
+        sendMissedPushes()
+        if martlet_ticks() &- begin >= TickRate.perMillisecond { refreshTime() }
+        return followUp
+    }
+
     /// Appends the messages that came while the transaction changed subscriptions. A RESP2 client that
     /// has ended them all would take them for replies.
     private mutating func sendMissedPushes() {
@@ -97,7 +126,7 @@ extension Executor {
         call.pushes.release()
     }
 
-    private mutating func arguments(
+    mutating func arguments(
         _ queued: Transaction.Queued, _ views: UnsafeMutablePointer<ByteView>?
     ) -> Arguments {
         guard let views = unsafe views else {

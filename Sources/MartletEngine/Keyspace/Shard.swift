@@ -180,7 +180,7 @@ package struct Keyspace: ~Copyable {
     func lock(_ index: Int) -> ShardLock {
         let index = index & (shardCount &- 1)
         return unsafe ShardLock(
-            at: shards + index &* Self.shardBytes, rank: UInt32(truncatingIfNeeded: index))
+            at: shards + index &* Self.shardBytes, rank: ShardLock.rank(ofShard: index))
     }
 
     private var bucketCount: Int { shardCount << 8 }
@@ -251,7 +251,7 @@ struct LockTable {
 
     func lock(_ index: Int) -> ShardLock {
         unsafe ShardLock(
-            at: shards + index * Keyspace.shardBytes, rank: UInt32(truncatingIfNeeded: index))
+            at: shards + index * Keyspace.shardBytes, rank: ShardLock.rank(ofShard: index))
     }
 
     /// Whether a shard is claimed. The caller holds its lock.

@@ -5,8 +5,8 @@
 //  operations, which are compiled into this module, as the acquire and release they are, so no
 //  other lock is needed under it.
 //
-//  Ranks: shards come first, in ascending order of their index, then registries, one at a time.
-//  Whoever holds a registry's lock takes no other. Debug builds stop at the first lock that is taken
+//  Ranks: the interpreter comes first, then shards in ascending order of their index, then registries,
+//  one at a time. Whoever holds a registry's lock takes no other. Debug builds stop at the first lock that is taken
 //  out of order; a release build keeps no ranks.
 
 import CSystem
@@ -16,12 +16,18 @@ import CSystem
 struct ShardLock {
     private let word: UnsafeMutableRawPointer
     #if DEBUG
-        /// The shard's index, or `registryRank`.
+        /// `turnRank`, a shard's index and one, or `registryRank`.
         private let rank: UInt32
     #endif
 
     /// Above every shard.
     static let registryRank = UInt32.max
+    /// Below every shard: see `Scripts`.
+    static let turnRank: UInt32 = 0
+
+    /// The rank of a shard.
+    @inline(__always)
+    static func rank(ofShard index: Int) -> UInt32 { UInt32(truncatingIfNeeded: index) &+ 1 }
 
     /// The lock whose word is at `word`, four zero bytes at first.
     @inline(__always)
@@ -32,11 +38,11 @@ struct ShardLock {
         #endif
     }
 
-    /// A registry's lock with a word of its own, which `deallocate` frees.
-    static func allocate() -> ShardLock {
+    /// A registry's lock, if no other rank is given, with a word of its own, which `deallocate` frees.
+    static func allocate(rank: UInt32 = registryRank) -> ShardLock {
         let word = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
         unsafe word.storeBytes(of: 0, as: UInt32.self)
-        return unsafe ShardLock(at: word, rank: registryRank)
+        return unsafe ShardLock(at: word, rank: rank)
     }
 
     func deallocate() { unsafe word.deallocate() }
@@ -70,6 +76,16 @@ struct ShardLock {
         if unsafe martlet_exchange_release_32(word, 0) == 2 {
             unsafe martlet_futex_wake(word, 1)
         }
+    }
+
+    /// Releases the lock, and tells whether somebody sleeps on it.
+    func unlockReportingSleepers() -> Bool {
+        #if DEBUG
+            martlet_lock_rank_leave(rank)
+        #endif
+        guard unsafe martlet_exchange_release_32(word, 0) == 2 else { return false }
+        unsafe martlet_futex_wake(word, 1)
+        return true
     }
 
     @inline(never)

@@ -201,6 +201,22 @@ package struct ReplyWriter: ~Copyable {
         lineEnd()
     }
 
+    /// The same with a format that is foreign bytes: the first three of them, blanks where there are
+    /// fewer or where one would break the framing.
+    package mutating func verbatim(_ text: ByteView, format: ByteView) {
+        guard isRESP3 else {
+            bulk(text)
+            return
+        }
+        header(UInt8(ascii: "="), text.count + 4)
+        for index in 0..<3 {
+            appendScrubbed(index < format.count ? format.slice(index, index + 1) : ByteView(" "))
+        }
+        buffer.append(UInt8(ascii: ":"))
+        buffer.append(text)
+        lineEnd()
+    }
+
     /// The same from text, for paths that may allocate.
     package mutating func verbatim(_ text: String, format: StaticString = "txt") {
         text.withView { verbatim($0, format: format) }

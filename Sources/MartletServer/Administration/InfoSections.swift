@@ -12,12 +12,14 @@ struct InfoFacts {
     let settings: Settings
     let nowMilliseconds: Int64
     let memory: MemoryReport
+    let scripts: Scripts.Report
 
     init(_ context: ServerContext, _ wanted: Set<InfoSection>, isHeld: Bool) {
         self.context = context
         settings = context.configuration.settings
         nowMilliseconds = context.state.clock.wallMilliseconds()
         memory = context.memoryReport(isHeld: isHeld)
+        scripts = context.state.scripts.report
     }
 }
 
@@ -118,16 +120,18 @@ extension InfoText {
         add("allocator_active", memory.heldBytes)
         add("allocator_resident", memory.heldBytes)
         add(bytes: "total_system_memory", systemMemoryBytes())
-        add("used_memory_vm_eval", 0)
-        add(bytes: "used_memory_lua", 0)
-        add("used_memory_scripts_eval", 0)
-        add("number_of_cached_scripts", 0)
-        add("number_of_functions", 0)
-        add("number_of_libraries", 0)
-        add("used_memory_vm_functions", 0)
-        add(bytes: "used_memory_vm_total", 0)
-        add("used_memory_functions", 0)
-        add(bytes: "used_memory_scripts", 0)
+        let scripts = facts.scripts
+        add("used_memory_vm_eval", scripts.evaluatorBytes)
+        add(bytes: "used_memory_lua", scripts.evaluatorBytes)
+        add("used_memory_scripts_eval", scripts.scriptBytes)
+        add("number_of_cached_scripts", scripts.scriptCount)
+        add("number_of_functions", scripts.functionCount)
+        add("number_of_libraries", scripts.libraryCount)
+        add("used_memory_vm_functions", scripts.libraryInterpreterBytes)
+        add(
+            bytes: "used_memory_vm_total", scripts.evaluatorBytes + scripts.libraryInterpreterBytes)
+        add("used_memory_functions", scripts.functionBytes)
+        add(bytes: "used_memory_scripts", scripts.scriptBytes + scripts.functionBytes)
         add(
             bytes: "maxmemory",
             facts.context.state.settings.eviction.bytesMax.load(ordering: .relaxed))
@@ -271,7 +275,7 @@ extension InfoText {
         add("expired_time_cap_reached_count", 0)
         add("evicted_keys", context.count(.evicted))
         add("evicted_clients", context.clientMemory.evictedCount.load(ordering: .relaxed))
-        add("evicted_scripts", 0)
+        add("evicted_scripts", facts.context.state.scripts.evictedCount.load(ordering: .relaxed))
         let exceeded = context.state.settings.eviction.exceededTime(
             at: context.state.clock.wallMilliseconds())
         add("total_eviction_exceeded_time", exceeded.total)

@@ -91,7 +91,7 @@ private func statistics(_ call: inout Call, _ memory: MemoryReport) {
     let keyspace = memory.keyspace
     let used = keyspace.databases.enumerated().filter { $0.element.keys > 0 }
     let net = max(0, memory.usedBytes - memory.startupBytes)
-    call.reply.map(27 + used.count)
+    call.reply.map(28 + used.count)
     func integer(_ name: StaticString, _ value: Int) {
         call.reply.bulk(name)
         call.reply.integer(value)
@@ -108,8 +108,10 @@ private func statistics(_ call: inout Call, _ memory: MemoryReport) {
     integer("clients.normal", memory.clientBytes)
     integer("cluster.links", 0)
     integer("aof.buffer", memory.logBytes)
-    integer("lua.caches", 0)
-    integer("functions.caches", 0)
+    let scripts = unsafe call.state.scripts.report
+    integer("lua.caches", scripts.scriptBytes)
+    integer("functions.caches", scripts.functionBytes)
+    integer("script.VMs", scripts.evaluatorBytes + scripts.libraryInterpreterBytes)
     for (number, database) in used {
         call.reply.bulk("db.\(number)")
         call.reply.map(3)

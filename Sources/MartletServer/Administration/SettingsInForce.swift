@@ -45,6 +45,12 @@ extension ServerContext {
             // What was measured while nobody wanted to know is not shown afterwards.
             if !before.latencyTracking && after.latencyTracking { context.resetHistograms() }
         }
+        applyScriptLimits(initial)
+        configuration.onChange(
+            of: "busy-reply-threshold", "script-time-budget-ms", "script-memory-limit"
+        ) { _, after in
+            context.applyScriptLimits(after)
+        }
         state.tracking.keysMax.store(initial.trackedKeysMax, ordering: .relaxed)
         configuration.onChange(of: "tracking-table-max-keys") { _, after in
             context.state.tracking.keysMax.store(after.trackedKeysMax, ordering: .relaxed)
@@ -90,6 +96,16 @@ extension ServerContext {
                 throw ValueError(text: error.text)
             }
         }
+    }
+
+    private func applyScriptLimits(_ settings: Settings) {
+        // A month and more is for ever.
+        let longest = 3_600_000_000
+        state.settings.busyMilliseconds.store(
+            Int64(min(settings.busyMilliseconds, longest)), ordering: .relaxed)
+        state.scripts.budgetMilliseconds.store(
+            min(settings.scriptBudgetMilliseconds, longest), ordering: .relaxed)
+        state.scripts.memoryBytesMax.store(settings.scriptBytesMax, ordering: .relaxed)
     }
 
     private func applyLimits(_ settings: Settings, systemBytes: Int) {

@@ -214,8 +214,12 @@ private let latency: [Directive] = [
         "latency-tracking-info-percentiles", kind: .percentiles,
         initial: .percentiles([50, 99, 99.9])),
     .init(
-        "busy-reply-threshold", alias: "lua-time-limit", kind: longCount, initial: .integer(5000),
-        standing: .awaiting("scripts")),
+        "busy-reply-threshold", alias: "lua-time-limit", kind: longCount,
+        initial: .integer(5000)),
+    // A second more than the threshold: who waits has been told, and might have killed it.
+    .init("script-time-budget-ms", kind: longCount, initial: .integer(6000)),
+    .init(
+        "script-memory-limit", kind: .memory(1_048_576...Int.max), initial: .integer(268_435_456)),
     .init(
         "notify-keyspace-events", kind: .keyspaceEvents, initial: .keyspaceEvents([])),
 ]

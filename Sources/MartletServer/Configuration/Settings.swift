@@ -90,6 +90,9 @@ package struct Settings: Sendable, Equatable {
     package let activeExpireEffort: Int
     /// Keys remembered for client-side caching; 0 for no bound.
     package let trackedKeysMax: Int
+    package let busyMilliseconds: Int
+    package let scriptBudgetMilliseconds: Int
+    package let scriptBytesMax: Int
     /// Up to where collections are called small.
     package let sortedSetLimits: PackedLimits
     package let hashLimits: PackedLimits
@@ -198,6 +201,9 @@ package struct Settings: Sendable, Equatable {
         frequencyDecayMinutes = values.integer("lfu-decay-time")
         activeExpireEffort = values.integer("active-expire-effort")
         trackedKeysMax = values.integer("tracking-table-max-keys")
+        busyMilliseconds = values.integer("busy-reply-threshold")
+        scriptBudgetMilliseconds = values.integer("script-time-budget-ms")
+        scriptBytesMax = values.integer("script-memory-limit")
         listSize = values.integer("list-max-listpack-size")
         streamNodeEntriesMax = values.integer("stream-node-max-entries")
         streamNodeBytesMax = values.integer("stream-node-max-bytes")

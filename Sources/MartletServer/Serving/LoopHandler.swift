@@ -365,6 +365,9 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
     /// An errand of a client of this loop has ended, be the client still there or not.
     func conclude(_ errand: Errand) { unsafe work.pointee.executor.conclude(errand) }
 
+    /// Goes on with this loop's script, now that others have had their turn.
+    func continueScript() { unsafe work.pointee.executor.continueScript() }
+
     /// Replies to a client whose wait has ended, and reads on.
     func finishWait(_ id: Int64) {
         guard let client = unsafe work.pointee.blocked.remove(id) else { return }
@@ -388,7 +391,8 @@ final class LoopHandler: ConnectionHandler, @unchecked Sendable {
         connection.setMayIdle(unsafe client.pointee.session.pointee.record.subscriptionCount > 0)
         // At once: a KILL that came too late to end the wait must not drop what it brought.
         if !reply.isEmpty {
-            connection.send(reply.view, until: isOfKeys ? positionToAwait : 0)
+            let awaited = unsafe work.pointee.executor.logPosition
+            connection.send(reply.view, until: isOfKeys ? positionToAwait : awaited)
         }
         if unsafe client.pointee.closesAfterWait {
             connection.close(afterFlush: true)

@@ -99,6 +99,9 @@ final class CommandHarness {
     /// An errand of a client comes back.
     func conclude(_ errand: Errand) { executor.conclude(errand) }
 
+    /// What the loop does when it has served others while a script rested.
+    func continueScript() { executor.continueScript() }
+
     /// What the loop does when a client's wait has ended.
     func finishWaiting(_ session: UnsafeMutablePointer<Session>, output: inout [UInt8]) {
         var replies = ByteBuffer()

@@ -21,12 +21,6 @@ extension CommandGroup {
     ]
 }
 
-/// The newest Redis whose core commands are all there, for HELLO and INFO's redis_version: none yet.
-/// What is there behaves as Redis 8.
-package enum RedisCompatibility {
-    package static let version: StaticString = "0.0.0"
-}
-
 private func auth(_ call: inout Call) throws(CommandError) -> Effect {
     if call.arguments.count > 3 { throw .syntax }
     if call.arguments.count == 2, unsafe !call.state.password.isRequired {

@@ -200,7 +200,7 @@ extension Call {
         var goesOn = true
         while goesOn && !walk.isAtEnd {
             guard walk.step(self, wanted: .max, type: nil, into: &names) else {
-                _ = waitForClaim()
+                parkAtClaim()
                 return false
             }
             names.forEach(matching: nil) { name in
@@ -212,9 +212,16 @@ extension Call {
     }
 
     /// Lets the command come again later: a shard is claimed, and nothing was written yet.
-    fileprivate mutating func waitForClaim() -> Effect {
-        followUp = .park
+    fileprivate mutating func waitForClaim() throws(CommandError) -> Effect {
+        if let busy = unsafe state.scripts.running.busyError { throw .coded(busy) }
+        parkAtClaim()
         return .none
+    }
+
+    private mutating func parkAtClaim() {
+        unsafe session.pointee.gate.insert(.waitsInLine)
+        let isClaimed = unsafe state.claimLine.takePlace(&session.pointee.place)
+        followUp = isClaimed ? .park : .again
     }
 }
 
@@ -228,7 +235,7 @@ private func scan(_ call: inout Call) throws(CommandError) -> Effect {
     while !walk.isAtEnd && walk.met < options.count && walk.groups < options.count * 10 {
         let wanted = options.count - walk.met
         guard walk.step(call, wanted: wanted, type: options.type, into: &names) else {
-            if walk.groups == 0 { return call.waitForClaim() }
+            if walk.groups == 0 { return try call.waitForClaim() }
             break
         }
         names.forEach(matching: options.pattern) { name in
@@ -252,7 +259,7 @@ private func keys(_ call: inout Call) throws(CommandError) -> Effect {
     var count = 0
     while !walk.isAtEnd {
         guard walk.step(call, wanted: .max, type: nil, into: &names) else {
-            return call.waitForClaim()
+            return try call.waitForClaim()
         }
         names.forEach(matching: pattern) { name in
             found.bulk(name)
@@ -273,7 +280,7 @@ private func randomKey(_ call: inout Call) throws(CommandError) -> Effect {
         var counts: [Int] = []
         for shard in 0..<call.keyspace.shardCount {
             guard let count = call.holding(shard, { call.keyspace.count(ofShard: shard) }) else {
-                return call.waitForClaim()
+                return try call.waitForClaim()
             }
             counts.append(count)
         }
@@ -291,7 +298,7 @@ private func randomKey(_ call: inout Call) throws(CommandError) -> Effect {
                 found.bulk(entry.key)
             }
         }
-        if isDone == nil { return call.waitForClaim() }
+        if isDone == nil { return try call.waitForClaim() }
         if !found.buffer.isEmpty { break }
     }
     if found.buffer.isEmpty {
@@ -300,7 +307,7 @@ private func randomKey(_ call: inout Call) throws(CommandError) -> Effect {
         var names = KeyNames()
         while !walk.isAtEnd && names.count == 0 {
             guard walk.step(call, wanted: .max, type: nil, into: &names) else {
-                return call.waitForClaim()
+                return try call.waitForClaim()
             }
         }
         if names.count == 0 {

@@ -335,7 +335,9 @@ int32_t martlet_lua_position(struct martlet_lua *runtime, char *source, size_t c
     lua_Debug record;
     if (capacity == 0) { return 0; }
     source[0] = 0;
-    if (!script_frame(runtime->current, &record)) { return 0; }
+    // After a failure the value raised stands on the main stack, the frames on the script's.
+    lua_State *frames = runtime->current == runtime->main ? runtime->script : runtime->current;
+    if (!script_frame(frames, &record)) { return 0; }
     snprintf(source, capacity, "%s", record.short_src);
     return record.currentline;
 }

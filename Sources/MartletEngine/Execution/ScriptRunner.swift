@@ -350,6 +350,7 @@ extension Executor {
         let outer = (call.keyspace.nowMilliseconds, call.logPosition)
         let traces = (call.keyspace.leavesNoTrace, call.keyspace.keepsExpired)
         exchangeContext()
+        let unit = unsafe unit
         unsafe swap(&call.reply.buffer, &unit.pointee.context.reply)
         unsafe unit.pointee.context.reply = reply
         (call.keyspace.nowMilliseconds, call.logPosition) = outer
@@ -363,6 +364,8 @@ extension Executor {
 
     /// Exchanges what the call has gathered for its loop's requests and what it has for the unit.
     private mutating func exchangeContext() {
+        // A pointer of its own: to reach it through the executor is an access to all of that.
+        let unit = unsafe unit
         unsafe swap(&call.keyspace.nowMilliseconds, &unit.pointee.context.nowMilliseconds)
         unsafe swap(&call.keyspace.leavesNoTrace, &unit.pointee.context.leavesNoTrace)
         unsafe swap(&call.keyspace.keepsExpired, &unit.pointee.context.keepsExpired)

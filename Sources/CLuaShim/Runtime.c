@@ -84,7 +84,9 @@ static void count_hook(lua_State *L, lua_Debug *record) {
     }
     int32_t wanted = instructions_wanted(runtime);
     if (wanted != runtime->instructions_per_check) { set_check(runtime, wanted); }
-    if (now >= runtime->slice_end_nanoseconds && lua_isyieldable(L)) {
+    // One interruption at a time: while the coroutines hand theirs on to the outermost one, who yields
+    // anew would take it from them, and they would take it for a yield of the script's.
+    if (now >= runtime->slice_end_nanoseconds && !runtime->interrupted && lua_isyieldable(L)) {
         runtime->interrupted = true;
         lua_yield(L, 0);
     }

@@ -62,6 +62,24 @@ struct RuntimeTests {
         #expect(lua.slices > 3)
     }
 
+    @Test func `an interruption on its way up through coroutines is not lost to the next`() throws {
+        // Every check interrupts, and a check falls into the way up through these again and again.
+        let lua = try ScriptHarness(slice: .zero)
+        let text = """
+            local function f(n)
+                if n == 0 then local x = 0 for i = 1, 300 do x = x + i end return 1 end
+                return coroutine.wrap(f)(n - 1) + 1
+            end
+            for i = 1, 100 do
+                local sum = f(i)
+                if sum ~= i + 1 then return i end
+            end
+            return 'all'
+            """
+        #expect(try lua.run(text) == ["all"])
+        #expect(lua.slices > 50)
+    }
+
     @Test func `slices pass through pcall, metamethods, iterators and coroutines`() throws {
         let lua = try ScriptHarness(slice: .zero)
         let text = """

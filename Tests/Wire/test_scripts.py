@@ -12,8 +12,9 @@ import time
 
 import pytest
 
+from conftest import start_or_skip
 from resp import Connection
-from servers import MARTLET, Server, find_binary
+from servers import MARTLET, Server
 
 ORACLE = "redis8"
 
@@ -100,9 +101,7 @@ SCRIPTS = [
 
 @pytest.fixture(scope="module")
 def servers():
-    if find_binary(ORACLE) is None:
-        pytest.skip("no Redis 8 to compare with")
-    pair = Server(MARTLET), Server(ORACLE)
+    pair = start_or_skip(MARTLET), start_or_skip(ORACLE)
     yield pair
     for server in pair:
         server.stop()
@@ -141,10 +140,14 @@ def test_names_of_scripts(servers):
 
 
 def begin(server: Server, script: str, *keys: str) -> Connection:
-    """A client whose script runs."""
+    """A client whose script has outlasted its first slice: it waits for it as for a BLPOP."""
     client = server.connect()
     client.send("EVAL", script, str(len(keys)), *keys)
-    time.sleep(0.1)
+    deadline = time.monotonic() + 10
+    with server.connect() as other:
+        while b"\r\nblocked_clients:1\r\n" not in other.ok("INFO", "clients"):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
     return client
 
 

@@ -24,7 +24,7 @@ package final class ClaimLine: @unchecked Sendable {
 
     deinit { lock.deallocate() }
 
-    private func noteBusy() { isBusy.store(running != 0 || !line.isEmpty, ordering: .relaxed) }
+    private func noteBusy() { isBusy.store(running != 0 || !line.isEmpty, ordering: .releasing) }
 
     /// How many wait.
     package var waitingCount: Int {

@@ -25,7 +25,8 @@ extension Executor {
         let state = unsafe call.state
         state.scripts.turn.lock()
         let session = unsafe call.session
-        if !state.claimLine.isBusy.load(ordering: .relaxed),
+        // Acquired: who sees that nobody runs finds no shard claimed either.
+        if !state.claimLine.isBusy.load(ordering: .acquiring),
             unsafe session.pointee.place == 0
         {
             return true

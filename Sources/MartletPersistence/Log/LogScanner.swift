@@ -101,7 +101,7 @@ package struct LogScanner: ~Copyable {
     package static func startsWithSnapshot(_ file: any StorageFile) throws(StorageError) -> Bool {
         var buffer = ByteBuffer()
         guard try file.read(at: 0, count: 5, into: &buffer) == 5 else { return false }
-        return buffer.view == ByteView("REDIS")
+        return buffer.view == ByteView("REDIS") || buffer.view == ByteView("VALKE")
     }
 
     /// The next commands; nil at the end, of which `ending` tells then.

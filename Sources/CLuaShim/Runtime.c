@@ -577,7 +577,8 @@ static int open_protected(lua_State *L) {
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
     if (push_values(L, runtime) != 2) { return luaL_error(L, "no description of libraries"); }
-    lua_call(L, 3, 3);
+    lua_call(L, 3, 4);
+    runtime->choose_reference = luaL_ref(L, LUA_REGISTRYINDEX);
     runtime->reset_reference = luaL_ref(L, LUA_REGISTRYINDEX);
     runtime->guarded_environment_reference = luaL_ref(L, LUA_REGISTRYINDEX);
     runtime->environment_reference = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -658,6 +659,13 @@ static bool renew(struct martlet_lua *runtime) {
     runtime->reserve_bytes = 0;
     runtime->is_broken = !done;
     return done;
+}
+
+void martlet_lua_set_loading(struct martlet_lua *runtime, bool is_loading) {
+    lua_State *L = runtime->main;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runtime->choose_reference);
+    lua_pushboolean(L, is_loading);
+    if (lua_pcall(L, 1, 0, 0) != 0) { lua_pop(L, 1); }
 }
 
 bool martlet_lua_begin(struct martlet_lua *runtime, int32_t reference) {

@@ -85,6 +85,10 @@ package enum Limits {
     /// How deep replies, scripts' tables and JSON may nest.
     package static let nestingMax = 1_000
 
+    /// Functions of one library. Each takes some hundred bytes that the interpreter's limit does not
+    /// count.
+    package static let libraryFunctionsMax = 65_536
+
     // MARK: Numbers as text
 
     /// The most bytes a signed 64-bit integer takes: `-9223372036854775808`.

@@ -49,12 +49,19 @@ package struct LuaLibrary {
 
     let name: String?
     let aliases: [String]
+    let isForLoading: Bool
     var members: [(name: String, member: Member)] = []
 
     /// A library that scripts find under `name` and each alias; nil for plain globals.
-    package init(_ name: String?, aliases: [String] = []) {
+    ///
+    /// - Parameters:
+    ///   - name: what scripts call it.
+    ///   - aliases: what they may call it as well.
+    ///   - isForLoading: it is seen while `LuaRuntime.isLoading`, and only then.
+    package init(_ name: String?, aliases: [String] = [], isForLoading: Bool = false) {
         self.name = name
         self.aliases = aliases
+        self.isForLoading = isForLoading
     }
 
     /// Adds a function: scripts that call it make the host run `number`, which is at least 0.
@@ -211,9 +218,11 @@ package struct LuaLimits: Sendable {
         for library in libraries {
             for (name, member) in library.members {
                 let record = writer.openRecord()
-                var fields = 1
+                var fields = 2
                 writer.string("name")
                 writer.string(name)
+                writer.string("loading")
+                writer.boolean(library.isForLoading)
                 if let library = library.name {
                     writer.string("library")
                     writer.string(library)
@@ -248,7 +257,9 @@ package struct LuaLimits: Sendable {
         var count = 0
         for library in libraries {
             for alias in library.aliases {
-                writer.record(2)
+                writer.record(3)
+                writer.string("loading")
+                writer.boolean(library.isForLoading)
                 writer.string("alias")
                 writer.string(alias)
                 writer.string("library")
@@ -269,9 +280,8 @@ package struct LuaLimits: Sendable {
         _ source: UnsafeRawBufferPointer, name: String
     ) throws(LuaError) -> LuaFunction {
         guard source.count <= LuaLimits.sourceBytesMax else { throw .syntax("chunk is too long") }
-        // What earlier scripts left may be in the way: values, and the library's buffer for strings,
-        // which each collection halves.
-        for _ in 0..<12 {
+        // What earlier scripts left may be in the way.
+        for _ in 0..<Self.collectionsMax {
             do {
                 return try unsafe compileOnce(source, name: name)
             } catch .outOfMemory {
@@ -280,6 +290,9 @@ package struct LuaLimits: Sendable {
         }
         throw .outOfMemory
     }
+
+    /// Collections that free whatever can be freed: the library's buffer for strings is halved by each.
+    private static let collectionsMax = 12
 
     private func compileOnce(
         _ source: UnsafeRawBufferPointer, name: String
@@ -330,6 +343,15 @@ package struct LuaLimits: Sendable {
         return LuaName(reference: reference)
     }
 
+    /// Whether globals are those for loading, the libraries that are declared so and nothing else: for
+    /// functions that were compiled before, too. Changed while no script is running.
+    package var isLoading = false {
+        didSet {
+            // It sets a field that is there: nothing is allocated, so nothing can fail.
+            if isLoading != oldValue { unsafe martlet_lua_set_loading(runtime, isLoading) }
+        }
+    }
+
     // MARK: Running
 
     /// Makes `function` the running script; write its arguments into `arguments`, then `resume`.
@@ -338,7 +360,15 @@ package struct LuaLimits: Sendable {
     /// - Precondition: the script before it was ended.
     package func begin(_ function: LuaFunction) -> Bool {
         libraries.reset()
+        if memoryBytes > limits.memoryBytes { makeRoom() }
         return unsafe martlet_lua_begin(runtime, function.reference)
+    }
+
+    /// What a script left that was ended for its memory, up to four times the limit, must not end the next.
+    private func makeRoom() {
+        for _ in 0..<Self.collectionsMax where memoryBytes > limits.memoryBytes {
+            while !collect(kilobytes: 1024) {}
+        }
     }
 
     /// Where the arguments of the script that was begun are written: values that are assigned to

@@ -79,7 +79,7 @@ package struct LuaFunction: Sendable, Hashable {
 
     /// The bytes of a string or the digits of a number; nil for all else. A zero follows the bytes,
     /// and digits stand until the next call.
-    func text(at index: Int) -> UnsafeRawBufferPointer? {
+    package func text(at index: Int) -> UnsafeRawBufferPointer? {
         var count = 0
         guard
             let start = unsafe martlet_lua_text_at(

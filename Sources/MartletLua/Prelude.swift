@@ -39,11 +39,12 @@ enum Prelude {
         end
 
         local function freeze(contents)
-            local proxy = raw.setmetatable({}, {
+            local metatable = {
                 __index = contents, __newindex = refuse, __metatable = false,
-            })
+            }
+            local proxy = raw.setmetatable({}, metatable)
             contents_of[proxy] = contents
-            return proxy
+            return proxy, metatable
         end
 
         -- MARK: Base functions
@@ -495,13 +496,16 @@ enum Prelude {
             end
         end
 
-        local libraries = {}
+        -- All that is seen while a library is loaded.
+        local loading_env = {}
+        local libraries, loading_libraries = {}, {}
         for _, description in raw.pairs(descriptions) do
-            local contents = env
+            local contents, siblings = env, libraries
+            if description.loading then contents, siblings = loading_env, loading_libraries end
             local library = description.library
             if library then
-                libraries[library] = libraries[library] or {}
-                contents = libraries[library]
+                siblings[library] = siblings[library] or {}
+                contents = siblings[library]
             end
             local value = description.value
             if description.host then
@@ -519,25 +523,36 @@ enum Prelude {
             frozen[name] = freeze(contents)
             env[name] = frozen[name]
         end
-        for _, description in raw.pairs(aliases) do
-            env[description.alias] = frozen[description.library]
-        end
 
         -- MARK: Globals
 
-        frozen_globals = freeze(env)
+        local function missing(_, name)
+            fail("Script attempted to access nonexistent global variable '"
+                .. tostring(name) .. "'")
+        end
+        for name, contents in raw.pairs(loading_libraries) do
+            loading_env[name] = freeze(raw.setmetatable(contents, {__index = missing}))
+        end
+        for _, description in raw.pairs(aliases) do
+            if description.loading then
+                loading_env[description.alias] = loading_env[description.library]
+            else
+                env[description.alias] = frozen[description.library]
+            end
+        end
+        local globals_metatable
+        frozen_globals, globals_metatable = freeze(env)
         env._G = frozen_globals
-        raw.setmetatable(env, {
-            __index = function(_, name)
-                fail("Script attempted to access nonexistent global variable '"
-                    .. tostring(name) .. "'")
-            end,
-            __newindex = refuse,
-        })
+        raw.setmetatable(env, {__index = missing, __newindex = refuse})
+        raw.setmetatable(loading_env, {__index = missing, __newindex = refuse})
 
         local function reset()
             depth = 0
         end
-        return env, frozen_globals, reset
+
+        local function choose(is_loading)
+            globals_metatable.__index = is_loading and loading_env or env
+        end
+        return env, frozen_globals, reset, choose
         """#
 }

@@ -181,4 +181,20 @@ struct HostileScriptTests {
         lua.runtime?.limits.memoryBytes = 64 << 20
         #expect(try lua.run("return 1") == ["1"])
     }
+
+    @Test func `what a script left that was ended for its memory does not end the next`() throws {
+        let lua = try ScriptHarness(memoryBytes: 16 << 20)
+        for text in [
+            "local s = 'x' while true do s = s .. s end",
+            "local t = {} while true do t[#t + 1] = {#t} end",
+        ] {
+            for _ in 0..<5 {
+                #expect(try lua.finish(text).0 == .failed)
+                #expect(
+                    try lua.run("local t = {} for i = 1, 100 do t[i] = {i} end return #t") == [
+                        "100"
+                    ])
+            }
+        }
+    }
 }

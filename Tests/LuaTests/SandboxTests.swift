@@ -181,4 +181,43 @@ struct SandboxTests {
             #expect(try lua.run("return 1") == ["1"])
         }
     }
+
+    @Test func `while a library is loaded it sees what is declared for that only`() throws {
+        let lua = try ScriptHarness()
+        lua.runtime?.isLoading = true
+        #expect(try lua.run("return host.sum(1, 2), guest == host") == ["3", "true"])
+        #expect(try lua.run("return ('x'):upper()") == ["X"])
+        for name in ["_G", "pairs", "string", "pcall", "error", "cjson", "x"] {
+            #expect(
+                try lua.finish("return \(name)").1
+                    == [
+                        "user_script:1: Script attempted to access nonexistent global variable "
+                            + "'\(name)'"
+                    ])
+        }
+        #expect(
+            try lua.finish("return host.echo").1
+                == [
+                    "user_script:1: Script attempted to access nonexistent global variable 'echo'"
+                ])
+        for text in ["x = 1", "host.x = 1", "host = nil"] {
+            #expect(
+                try lua.finish(text).1 == ["user_script:1: Attempt to modify a readonly table"])
+        }
+        lua.runtime?.isLoading = false
+        #expect(try lua.run("return type(_G), type(host.echo)") == ["table", "function"])
+    }
+
+    @Test func `a function sees the globals of the time when it is called`() throws {
+        let lua = try ScriptHarness()
+        let runtime = try #require(lua.runtime)
+        let script = try runtime.compile(Array("return type(pairs)".utf8), name: "user_script")
+        defer { runtime.release(script) }
+        for isLoading in [false, true, false] {
+            runtime.isLoading = isLoading
+            #expect(runtime.begin(script))
+            #expect(runtime.resume() == (isLoading ? .failed : .finished))
+            runtime.end()
+        }
+    }
 }

@@ -23,8 +23,10 @@ final class ScriptHarness: LuaHost {
         library.add(function: "tree", 4)
         library.add("VERSION", string: "7.4")
         library.add("LEVEL", number: 3)
+        var loading = LuaLibrary("host", aliases: ["guest"], isForLoading: true)
+        loading.add(function: "sum", 1)
         let limits = LuaLimits(memoryBytes: memoryBytes, slice: slice, budget: budget)
-        runtime = try LuaRuntime(limits: limits, libraries: [library], host: self)
+        runtime = try LuaRuntime(limits: limits, libraries: [library, loading], host: self)
         keys = try runtime?.intern("KEYS")
     }
 

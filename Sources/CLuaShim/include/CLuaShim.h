@@ -121,6 +121,7 @@ struct martlet_lua {
     int32_t environment_reference;
     int32_t guarded_environment_reference;
     int32_t reset_reference;
+    int32_t choose_reference;
     /// Slots that keep the strings of an unfinished match.
     int32_t subject_reference;
     int32_t pattern_reference;
@@ -257,6 +258,9 @@ void martlet_lua_release(struct martlet_lua *_Nonnull runtime, int32_t reference
 bool martlet_lua_collect(struct martlet_lua *_Nonnull runtime, int32_t kilobytes);
 
 // MARK: Running
+
+/// Makes the globals those for loading, or the usual ones; no script is running.
+void martlet_lua_set_loading(struct martlet_lua *_Nonnull runtime, bool is_loading);
 
 /// Makes the function the next script; false when memory is exhausted.
 bool martlet_lua_begin(struct martlet_lua *_Nonnull runtime, int32_t reference);

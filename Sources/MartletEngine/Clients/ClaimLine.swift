@@ -95,6 +95,13 @@ package final class ClaimLine: @unchecked Sendable {
         return true
     }
 
+    /// Somebody runs.
+    var isRunning: Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        return running != 0
+    }
+
     /// Somebody waits and nobody runs.
     var mayGoOn: Bool {
         lock.lock()

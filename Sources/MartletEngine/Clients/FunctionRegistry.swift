@@ -1,8 +1,8 @@
 //  Libraries of functions, by name: what FUNCTION LOAD brings and FCALL finds.
 //
-//  A registry is a value: RESTORE and a load build another one beside it, and only what is whole takes its
-//  place. Whoever uses the one in force has the turn, whoever changes it holds all shards besides, so that
-//  a snapshot has the libraries of its own point in time.
+//  A registry is a value: whoever changes libraries builds another one beside it, and only what is whole
+//  takes its place. Whoever changes the one in force has the turn and holds all shards, so that either is
+//  enough to read it: FCALL has the turn, a snapshot all shards for the instant of its point in time.
 
 import MartletBase
 import MartletLua
@@ -10,12 +10,15 @@ import MartletLua
 /// One function of a library.
 final class ScriptFunction {
     let name: Bytes
+    /// The name in lower case.
+    let key: Bytes
     let description: Bytes?
     let flags: ScriptFlags
     let function: LuaFunction
 
     init(name: Bytes, description: Bytes?, flags: ScriptFlags, function: LuaFunction) {
         self.name = name
+        key = name.withView { FunctionRegistry.folded($0) }
         self.description = description
         self.flags = flags
         self.function = function
@@ -56,6 +59,7 @@ struct LibraryHeader {
             let words = ScriptHeader.words(text.slice(0, end)), let first = words.first
         else { throw ScriptRefusal("Invalid library metadata") }
         byteCount = end
+        // Only the text of an error; names are checked as bytes.
         var name: String?
         for word in words.dropFirst() {
             guard word.lowercased().hasPrefix("name=") else {
@@ -81,8 +85,11 @@ struct LibraryHeader {
 }
 
 /// Libraries, no two of which have a name in common, nor a function's.
+///
+/// Names of functions are the same in any case, as in Redis; those of libraries are not.
 struct FunctionRegistry {
     private(set) var libraries: [Bytes: FunctionLibrary] = [:]
+    /// By their names in lower case.
     private var functions: [Bytes: ScriptFunction] = [:]
     private(set) var memoryBytes = 0
 
@@ -101,39 +108,64 @@ struct FunctionRegistry {
             }
     }
 
-    func function(_ name: Bytes) -> ScriptFunction? { functions[name] }
+    func function(_ name: ByteView) -> ScriptFunction? { functions[Self.folded(name)] }
+
+    /// A name in lower case.
+    static func folded(_ name: ByteView) -> Bytes {
+        var folded = Bytes(name)
+        for index in folded.storage.indices { folded.storage[index] = lowered(name[index]) }
+        return folded
+    }
 
     /// The libraries in order of name.
     var all: [FunctionLibrary] { libraries.values.sorted { $0.name < $1.name } }
 
     /// Adds a library, in place of one of its name if that is to be.
     ///
-    /// - Returns: the one that had to go.
     /// - Throws: what it has in common with another; nothing was changed then.
-    @discardableResult
-    mutating func add(
-        _ library: FunctionLibrary, replaces: Bool
-    ) throws(ScriptRefusal) -> FunctionLibrary? {
-        let old = libraries[library.name]
-        if old != nil && !replaces {
+    mutating func add(_ library: FunctionLibrary, replaces: Bool) throws(ScriptRefusal) {
+        if libraries[library.name] != nil && !replaces {
             throw ScriptRefusal("Library '\(library.name)' already exists")
         }
-        let ownNames = Set(old?.functions.map(\.name) ?? [])
-        for function in library.functions
-        where functions[function.name] != nil && !ownNames.contains(function.name) {
+        var others = self
+        _ = others.remove(library.name)
+        if let function = library.functions.first(where: { others.functions[$0.key] != nil }) {
             throw ScriptRefusal("Function \(function.name) already exists")
         }
-        if let old { _ = remove(old.name) }
+        others.link(library)
+        self = others
+    }
+
+    /// Adds all libraries of another registry, in place of those of their names if that is to be.
+    ///
+    /// - Throws: what they have in common with others; nothing was changed then.
+    mutating func join(_ added: FunctionRegistry, replaces: Bool) throws(ScriptRefusal) {
+        var others = self
+        for library in added.all {
+            let old = others.remove(library.name)
+            if old != nil && !replaces {
+                throw ScriptRefusal("Library \(library.name) already exists")
+            }
+        }
+        for library in added.all {
+            if let function = library.functions.first(where: { others.functions[$0.key] != nil }) {
+                throw ScriptRefusal("Function \(function.name) already exists")
+            }
+        }
+        for library in added.all { others.link(library) }
+        self = others
+    }
+
+    private mutating func link(_ library: FunctionLibrary) {
         libraries[library.name] = library
-        for function in library.functions { functions[function.name] = function }
+        for function in library.functions { functions[function.key] = function }
         memoryBytes += library.memoryBytes
-        return old
     }
 
     /// Takes a library out.
     mutating func remove(_ name: Bytes) -> FunctionLibrary? {
         guard let library = libraries.removeValue(forKey: name) else { return nil }
-        for function in library.functions { functions[function.name] = nil }
+        for function in library.functions { functions[function.key] = nil }
         memoryBytes -= library.memoryBytes
         return library
     }

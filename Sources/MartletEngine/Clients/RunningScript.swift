@@ -67,10 +67,13 @@ package final class RunningScript: @unchecked Sendable {
 
     var isBusy: Bool { busy.load(ordering: .relaxed) }
 
+    /// FUNCTION KILL ends it, and not SCRIPT KILL.
+    var isFunction: Bool { runsFunction.load(ordering: .relaxed) }
+
     /// What those who wait for it are told once it has run for too long; nil before.
     var busyError: StaticString? {
         guard isBusy else { return nil }
-        return runsFunction.load(ordering: .relaxed) ? Self.busyFunction : Self.busyScript
+        return isFunction ? Self.busyFunction : Self.busyScript
     }
 
     private static let busyScript: StaticString =
@@ -85,7 +88,7 @@ package final class RunningScript: @unchecked Sendable {
         let now = phase.load(ordering: .acquiring)
         if now == Phase.idle { throw .coded("NOTBUSY No scripts in execution right now.") }
         if now == Phase.written { throw Self.unkillable }
-        let isFunction = runsFunction.load(ordering: .relaxed)
+        let isFunction = isFunction
         if isFunction != function {
             throw .coded(isFunction ? Self.busyFunction : Self.busyScript)
         }

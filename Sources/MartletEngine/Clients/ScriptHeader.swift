@@ -35,8 +35,8 @@ package struct ScriptFlags: OptionSet, Sendable {
 }
 
 /// Why a script's text is refused: the text of the error behind its code.
-struct ScriptRefusal: Error {
-    let text: String
+package struct ScriptRefusal: Error {
+    package let text: String
 
     init(_ text: String) { self.text = text }
 }

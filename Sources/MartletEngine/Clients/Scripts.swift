@@ -16,6 +16,7 @@ import Synchronization
 
 /// A script or function that is about to run.
 struct ChosenScript {
+    /// Nil for libraries that are loaded: see `Scripts.loader`.
     var function: LuaFunction?
     /// Under which name errors and FUNCTION STATS show it.
     var name: [UInt8] = []
@@ -55,6 +56,30 @@ package struct ScriptLogLine {
     /// From 0, debug, to 3, warning.
     package let level: Int
     package let text: String
+
+    /// What a line in the server's log takes of one argument.
+    private static let argumentBytesMax = 1024
+
+    /// Reads the arguments of `redis.log(level, text, ...)`.
+    init(_ lua: LuaCall) throws(ScriptRefusal) {
+        guard lua.argumentCount >= 2 else {
+            throw ScriptRefusal("redis.log() requires two arguments or more.")
+        }
+        guard lua.arguments.type(at: 1) == .number else {
+            throw ScriptRefusal("First argument must be a number (log level).")
+        }
+        let level = lua.arguments.number(at: 1)
+        guard level > -1 && level < 4 else { throw ScriptRefusal("Invalid log level.") }
+        self.level = Int(level)
+        var parts: [String] = []
+        for index in 2...lua.argumentCount {
+            if let part = unsafe lua.arguments.text(at: index) {
+                let bytes = unsafe part.prefix(Self.argumentBytesMax)
+                parts.append(unsafe String(decoding: bytes, as: UTF8.self))
+            }
+        }
+        text = String(parts.joined(separator: " ").map { $0.isNewline ? " " : $0 })
+    }
 }
 
 /// All that scripts need.
@@ -75,9 +100,18 @@ package final class Scripts: @unchecked Sendable {
     package let evictedCount = Atomic<UInt64>(0)
 
     var cache = ScriptCache()
-    var functions = FunctionRegistry()
+    /// The libraries in force: see `FunctionRegistry` for who may read and change them.
+    private(set) var functions = FunctionRegistry()
+    /// The function that was called last, which most often is the next.
+    private var latestFunction: ScriptFunction?
     /// The script that the running command has found.
     var chosen = ChosenScript()
+    /// The libraries that the running command brings, in place of a script.
+    var loader: LibraryLoader?
+    /// The libraries were changed, and where that stands in the log is not known yet.
+    private var hasChangedFunctions = false
+    /// Where the log has the last change of libraries; counted while replies wait for the log.
+    private(set) var functionsPosition: UInt64 = 0
     private var evaluator: Interpreter?
     private var library: Interpreter?
 
@@ -103,16 +137,43 @@ package final class Scripts: @unchecked Sendable {
         noteCounts()
     }
 
-    /// Exchanges all libraries for others, whose functions are in the same interpreter.
+    /// The function of that name. The caller has the turn.
+    func function(_ name: ByteView) -> ScriptFunction? {
+        if let latestFunction, latestFunction.name.withView({ $0 == name }) {
+            return latestFunction
+        }
+        guard let function = functions.function(name) else { return nil }
+        latestFunction = function
+        return function
+    }
+
+    /// Exchanges all libraries for others, whose functions are in the same interpreter. The caller has the
+    /// turn and all shards.
     func replaceFunctions(by others: FunctionRegistry) {
-        for old in functions.all where others.libraries[old.name] !== old { release(old) }
+        let gone = functions.libraries.values.filter { others.libraries[$0.name] !== $0 }
         functions = others
+        latestFunction = nil
+        if others.libraries.isEmpty {
+            // Their memory is back at once, and whatever they have left there.
+            library = nil
+        } else {
+            for old in gone { release(old.functions) }
+        }
+        hasChangedFunctions = true
         noteCounts()
     }
 
-    /// Lets the functions of a library go.
-    func release(_ gone: FunctionLibrary) {
-        for function in gone.functions { library?.runtime.release(function.function) }
+    /// Lets functions go.
+    func release(_ functions: [ScriptFunction]) {
+        for function in functions { library?.runtime.release(function.function) }
+    }
+
+    /// What was changed stands in the log: `position` is its end.
+    @inline(__always)
+    func noteLogged(at position: UInt64) {
+        if !hasChangedFunctions { return }
+        hasChangedFunctions = false
+        functionsPosition = max(functionsPosition, position)
     }
 
     /// What INFO tells of memory and counts.
@@ -124,6 +185,8 @@ package final class Scripts: @unchecked Sendable {
         package var libraryCount = 0
         package var functionBytes = 0
         package var libraryInterpreterBytes = 0
+        /// The texts of scripts and libraries, and what is known of them.
+        package var textBytes: Int { scriptBytes + functionBytes }
 
         package init() {}
     }
@@ -180,6 +243,7 @@ final class Interpreter {
     let host = ScriptHost()
     let names: ScriptNames
     private var budgetMilliseconds = 0
+    private var isSliced = true
 
     /// Running time after which a script frees its loop.
     static let slice: Duration = .milliseconds(1)
@@ -189,7 +253,7 @@ final class Interpreter {
             runtime = try LuaRuntime(
                 limits: LuaLimits(
                     memoryBytes: memoryBytesMax, slice: Self.slice, budget: .seconds(86_400)),
-                libraries: [Self.library(isForFunctions: isForFunctions)], host: host)
+                libraries: Self.libraries(isForFunctions: isForFunctions), host: host)
             let runtime = runtime
             names = try ScriptNames(
                 ok: runtime.intern("ok"), err: runtime.intern("err"),
@@ -204,14 +268,17 @@ final class Interpreter {
         }
     }
 
-    /// What a script may use up.
-    func setBudget(milliseconds: Int, memoryBytes: Int) {
-        if budgetMilliseconds == milliseconds && runtime.limits.memoryBytes == memoryBytes {
+    /// What a script may use up. One that is not sliced has no loop that waits for it.
+    func setBudget(milliseconds: Int, memoryBytes: Int, isSliced: Bool = true) {
+        if budgetMilliseconds == milliseconds && runtime.limits.memoryBytes == memoryBytes
+            && self.isSliced == isSliced
+        {
             return
         }
         budgetMilliseconds = milliseconds
+        self.isSliced = isSliced
         runtime.limits = LuaLimits(
-            memoryBytes: memoryBytes, slice: Self.slice,
+            memoryBytes: memoryBytes, slice: isSliced ? Self.slice : .seconds(86_400),
             // A day that is computed through, without a rest, is for ever.
             budget: milliseconds == 0 ? .seconds(86_400) : .milliseconds(milliseconds))
     }
@@ -231,7 +298,7 @@ final class Interpreter {
         }
     }
 
-    private static func library(isForFunctions: Bool) -> LuaLibrary {
+    private static func libraries(isForFunctions: Bool) -> [LuaLibrary] {
         var library = LuaLibrary("redis", aliases: ["server"])
         let functions: [(String, ScriptFunctionNumber)] = [
             ("call", .call), ("pcall", .pcall), ("error_reply", .errorReply),
@@ -244,25 +311,33 @@ final class Interpreter {
             let suspends = number == .call || number == .pcall
             library.add(function: name, number.rawValue, suspends: suspends)
         }
-        if isForFunctions {
-            library.add(
-                function: "register_function", ScriptFunctionNumber.registerFunction.rawValue)
-        } else {
+        if !isForFunctions {
             library.add(
                 function: "replicate_commands", ScriptFunctionNumber.replicateCommands.rawValue)
             library.add(function: "breakpoint", ScriptFunctionNumber.breakpoint.rawValue)
             library.add(function: "debug", ScriptFunctionNumber.debug.rawValue)
         }
-        let levels = ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"]
-        for (level, name) in levels.enumerated() { library.add(name, number: Double(level)) }
         library.add("REPL_NONE", number: 0)
         library.add("REPL_AOF", number: 1)
         library.add("REPL_SLAVE", number: 2)
         library.add("REPL_REPLICA", number: 2)
         library.add("REPL_ALL", number: 3)
+        addConstants(to: &library)
+        if !isForFunctions { return [library] }
+        // All that a library has while its text runs: it reaches no keys then, and computes little.
+        var loading = LuaLibrary("redis", aliases: ["server"], isForLoading: true)
+        loading.add(
+            function: "register_function", ScriptFunctionNumber.registerFunction.rawValue)
+        loading.add(function: "log", ScriptFunctionNumber.log.rawValue)
+        addConstants(to: &loading)
+        return [library, loading]
+    }
+
+    private static func addConstants(to library: inout LuaLibrary) {
+        let levels = ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"]
+        for (level, name) in levels.enumerated() { library.add(name, number: Double(level)) }
         library.add("REDIS_VERSION", string: "\(RedisCompatibility.version)")
         library.add("REDIS_VERSION_NUM", number: Double(RedisCompatibility.number))
-        return library
     }
 }
 

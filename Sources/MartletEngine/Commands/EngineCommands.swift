@@ -14,6 +14,7 @@ package enum EngineCommands {
             .connection,
             .databases,
             .evaluation,
+            .functionCalls,
             .geoIndex,
             .geoSearch,
             .hashCounters,

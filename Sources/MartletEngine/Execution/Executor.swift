@@ -65,7 +65,7 @@ package struct Executor: ~Copyable {
     private let conditions: UnsafeMutableRawPointer
     /// What holds a replay up, and who is told of it: nothing, and nobody.
     private let noConditions: UnsafeMutableRawPointer
-    private let sinks: UnsafeMutableRawPointer
+    let sinks: UnsafeMutableRawPointer
     /// Ticks after which a command is looked at more closely.
     private var slowTicks: UInt64 = .max
     /// The version of the settings taken over last.

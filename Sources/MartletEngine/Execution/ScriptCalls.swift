@@ -60,6 +60,7 @@ extension Executor {
 
     /// Runs the open script for a slice; answers whether it has ended, and its reply is written.
     mutating func resumeScript() -> Bool {
+        if let loader = unsafe unit.pointee.loader { return resumeLoading(loader) }
         guard let interpreter = unsafe unit.pointee.interpreter else { return true }
         let running = unsafe call.state.scripts.running
         if unsafe unit.pointee.isNoted, running.isKilled { interpreter.runtime.stopper.stop() }
@@ -103,7 +104,7 @@ extension Executor {
 
     // MARK: The reply
 
-    private mutating func beginReply() {
+    mutating func beginReply() {
         call.reply.buffer.truncate(to: unsafe unit.pointee.replyBegin)
         call.reply.isRESP3 = unsafe unit.pointee.isRESP3
     }
@@ -132,13 +133,11 @@ extension Executor {
         beginReply()
         let results = interpreter.runtime.results
         let names = interpreter.names
-        // What ended a script in the course of a tail call has left no line.
+        // What ended a script in the course of a tail call has left no line, and what Lua itself raises has
+        // it in its text only.
+        let source = unsafe unit.pointee.chosen.isFunction ? "user_function" : "user_script"
         let position =
-            results.position()
-            ?? (
-                source: unsafe unit.pointee.chosen.isFunction ? "user_function" : "user_script",
-                line: 1
-            )
+            results.position() ?? (source: source, line: Self.line(in: results, of: source) ?? 1)
         var isCounted = false
         call.errorDetail.removeAll()
         if let given {
@@ -169,6 +168,16 @@ extension Executor {
         let before = call.reply.buffer.count
         call.reply.error(call.errorDetail.view)
         countScriptError(from: before, isCounted: isCounted)
+    }
+
+    /// The line in a message of Lua's own: `user_script:3: attempt to call ...`.
+    private static func line(in results: LuaReader, of source: String) -> Int? {
+        guard let text = results.view(at: -1), text.count > source.utf8.count,
+            source.withView({ text.slice(0, $0.count) == $0 })
+        else { return nil }
+        let begin = source.utf8.count + 1
+        guard let end = text.firstIndex(of: UInt8(ascii: ":"), from: begin) else { return nil }
+        return text.slice(begin, end).parseInteger().flatMap { Int(exactly: $0) }
     }
 
     /// Appends what `tostring` makes of the value on top to the error's text.
@@ -503,27 +512,14 @@ extension Executor {
 
     /// `redis.log(level, text, ...)`.
     private mutating func log(_ lua: LuaCall) -> LuaCallStatus {
-        guard lua.argumentCount >= 2 else {
-            return raise("ERR redis.log() requires two arguments or more.", lua)
+        do throws(ScriptRefusal) {
+            unsafe call.state.scripts.logged.call(try ScriptLogLine(lua))
+            return .returns
+        } catch {
+            "ERR \(error.text)".withView { writeError($0, lua, isCounted: false) }
+            return .raises
         }
-        guard lua.arguments.type(at: 1) == .number else {
-            return raise("ERR First argument must be a number (log level).", lua)
-        }
-        let level = lua.arguments.number(at: 1)
-        guard level > -1 && level < 4 else { return raise("ERR Invalid log level.", lua) }
-        var parts: [String] = []
-        for index in 2...lua.argumentCount {
-            if let part = text(index, lua) {
-                parts.append(part.slice(0, min(part.count, Self.loggedBytesMax)).string)
-            }
-        }
-        let line = parts.joined(separator: " ").map { $0.isNewline ? " " : $0 }
-        unsafe call.state.scripts.logged.call(ScriptLogLine(level: Int(level), text: String(line)))
-        return .returns
     }
-
-    /// What a line in the server's log takes of one argument.
-    private static var loggedBytesMax: Int { 1024 }
 
     private mutating func setResponse(_ lua: LuaCall) -> LuaCallStatus {
         guard lua.argumentCount == 1 else {

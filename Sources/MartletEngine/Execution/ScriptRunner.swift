@@ -195,7 +195,11 @@ extension Executor {
         unsafe unit.pointee.speaksRESP3 = false
         unsafe unit.pointee.selected = call.keyspace.database
         unsafe unit.pointee.isOpen = true
-        try beginInterpreting(chosen)
+        if chosen.function == nil {
+            unsafe unit.pointee.loader = scripts.loader.take()
+        } else {
+            try beginInterpreting(chosen)
+        }
     }
 
     /// What a script that says what it does is checked for before it runs; others are checked with each
@@ -206,6 +210,9 @@ extension Executor {
         let flags = chosen.flags
         if flags.contains(.promisesNothing) { return }
         let conditions = unsafe call.state.conditions
+        if unsafe unit.pointee.isOutOfMemory, flags.isDisjoint(with: [.allowOOM, .noWrites]) {
+            throw .outOfMemory
+        }
         if !flags.contains(.noWrites) {
             if conditions.contains(.refusingWrites) {
                 call.errorDetail.removeAll()
@@ -215,13 +222,6 @@ extension Executor {
             if isReadOnly {
                 throw .invalid("Can not execute a script with write flag using *_ro command.")
             }
-        }
-        if unsafe unit.pointee.isOutOfMemory, flags.isDisjoint(with: [.allowOOM, .noWrites]) {
-            throw .coded(
-                """
-                OOM allow-oom flag is not set on the script, can not run it when used memory > \
-                'maxmemory'
-                """)
         }
     }
 
@@ -265,6 +265,7 @@ extension Executor {
     /// Appends the unit's effects to the log and serves who waits for its keys, then releases the locks.
     private mutating func settle(_ plan: LockPlan) {
         call.appendUnit(isWrite: unsafe unit.pointee.waiter == nil)
+        unsafe call.state.scripts.noteLogged(at: call.logPosition)
         if call.hasReadyKeys {
             call.ready.holds = plan.holds
             call.serveWaiters(statistics.counts)

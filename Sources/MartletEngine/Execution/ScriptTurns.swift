@@ -76,7 +76,9 @@ extension Executor {
         guard takesTurn() else { return waitInLine(command.number) }
         defer { endTurn() }
         if command.traits.contains(.runsScript) { return runScript(command) }
-        return runGated(command)
+        let followUp = runGated(command)
+        unsafe call.state.scripts.noteLogged(at: call.logPosition)
+        return followUp
     }
 
     // MARK: From locks to claims

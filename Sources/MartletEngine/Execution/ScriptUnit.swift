@@ -57,6 +57,8 @@ struct ScriptUnit: ~Copyable {
     var isOutOfMemory = false
     /// What runs it.
     var interpreter: Interpreter?
+    /// What brings libraries, in place of a script.
+    var loader: LibraryLoader?
     var sliceBeginTicks: UInt64 = 0
     /// It has called a command that is declared to write.
     var hasWritten = false

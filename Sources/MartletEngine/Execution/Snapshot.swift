@@ -1,4 +1,4 @@
-//  A snapshot of all keys at one point in time, without a fork and without a pause: begun with all
+//  A snapshot of all keys, and all function libraries, at one point in time, without a fork and without a pause: begun with all
 //  shards held for an instant, then walked in short holds on a thread of its caller's.
 //
 //      let snapshot = Snapshot.begin(state, encoder: encoder) { log.beginIncrement() }
@@ -18,6 +18,8 @@ import Synchronization
 /// One snapshot under way.
 package final class Snapshot: Sendable {
     private let saver: SnapshotSaver
+    /// The texts of the function libraries there were when it began.
+    package let libraries: [Bytes]
 
     /// What a shard is held for at a time, but for a last group of some 15 keys, or a last node.
     private static let holdMicroseconds: UInt64 = 30
@@ -26,7 +28,10 @@ package final class Snapshot: Sendable {
     /// While transactions or scripts claim what is left to be walked.
     private static let claimRestMicroseconds: UInt32 = 1000
 
-    private init(_ saver: SnapshotSaver) { self.saver = saver }
+    private init(_ saver: SnapshotSaver, libraries: [Bytes]) {
+        self.saver = saver
+        self.libraries = libraries
+    }
 
     /// Begins a snapshot of all keys as they are.
     ///
@@ -74,7 +79,7 @@ package final class Snapshot: Sendable {
         unsafe keyspace.pointee.saver = saver
         state.setSaving(true)
         whileHeld()
-        return Snapshot(saver)
+        return Snapshot(saver, libraries: state.libraryTexts)
     }
 
     /// Walks the keys to the end and hands the records to `write`, some thousand bytes at a time: of one

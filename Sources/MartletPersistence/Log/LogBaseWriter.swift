@@ -41,6 +41,17 @@ package struct LogBaseWriter: ~Copyable {
         if buffer.count - groupStart >= Self.groupBytes { try endGroup() }
     }
 
+    /// Appends the commands that load function libraries, before any key.
+    package mutating func append(functions texts: [Bytes]) throws(StorageError) {
+        for text in texts {
+            buffer.append("*4\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n$7\r\nREPLACE\r\n" as String)
+            buffer.append("$\(text.count)\r\n" as String)
+            text.withView { buffer.append($0) }
+            buffer.append("\r\n")
+            if buffer.count - groupStart >= Self.groupBytes { try endGroup() }
+        }
+    }
+
     /// Ends the file and makes it durable.
     package mutating func end() throws(StorageError) {
         try endGroup()

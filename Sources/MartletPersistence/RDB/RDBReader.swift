@@ -48,7 +48,7 @@ package struct RDBSummary: Sendable {
     package var expiredKeys = 0
     /// Keys left out because their collections had no members.
     package var emptyKeys = 0
-    /// Function libraries, which are passed over.
+    /// Function libraries.
     package var functions = 0
     /// Modules that had written something beside keys, which is passed over.
     package var modules: [String] = []
@@ -341,9 +341,7 @@ package struct RDBReader: ~Copyable {
         case .idle: use.idleSeconds = try input.number()
         case .frequency: use.frequency = try input.byte()
         case .aux: try readAux()
-        case .function:
-            try input.skipString()
-            summary.functions += 1
+        case .function: try readLibrary()
         case .functionOfCandidate:
             throw RDBError(
                 .unsupported("functions of Redis 7.0 candidates"), at: input.offset - 1)
@@ -359,6 +357,22 @@ package struct RDBReader: ~Copyable {
             throw RDBError(.unsupported("what belongs to a cluster"), at: input.offset - 1)
         }
         return true
+    }
+
+    private mutating func readLibrary() throws(RDBError) {
+        let offset = input.offset - 1
+        summary.functions += 1
+        guard let state, !options.onlyLooks else {
+            try input.skipString()
+            return
+        }
+        let text = try input.string(&room)
+        do throws(ScriptRefusal) {
+            try state.loadLibrary(text, replaces: options.replacesKeys)
+        } catch {
+            throw RDBError(
+                .unsupported("a function library that cannot be loaded: \(error.text)"), at: offset)
+        }
     }
 
     private mutating func readAux() throws(RDBError) {

@@ -2,6 +2,7 @@
 //
 //      var writer = RDBWriter { (chunk) throws(StorageError) in try file.append(chunk) }
 //      writer.begin(at: now, usedBytes: memory)
+//      writer.functions(texts)
 //      writer.database(0, keys: 12, keysWithDeadline: 3)
 //      writer.key(entry, at: now)              for each, its shard held
 //      try writer.end()
@@ -60,11 +61,12 @@ package struct RDBWriter: ~Copyable {
         value.withView { output.append(string: $0) }
     }
 
-    /// Writes the source of a function library.
-    package mutating func function(_ source: ByteView) {
-        output.append(RDBOpcode.function.rawValue)
-        output.append(opaque: source)
-        output.spill()
+    /// Writes function libraries, before the first database.
+    package mutating func functions(_ texts: [Bytes]) {
+        for text in texts {
+            text.withView { output.append(library: $0) }
+            output.spill()
+        }
     }
 
     /// Says which database the next keys belong to, and about how many they are.
@@ -99,10 +101,11 @@ package struct RDBWriter: ~Copyable {
         try output.finish()
     }
 
-    /// Writes all keys of all databases. The caller holds all shards.
+    /// Writes all libraries, and all keys of all databases. The caller holds all shards.
     ///
     /// - Complexity: O(data). Stops early when the sink fails.
     package mutating func whole(_ state: EngineState, at nowMilliseconds: Int64) {
+        functions(state.libraryTexts)
         let databases = unsafe state.keyspace.pointee.databaseCount
         let use = state.rememberedUse(at: nowMilliseconds)
         for number in 0..<databases {

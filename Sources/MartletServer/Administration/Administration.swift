@@ -10,6 +10,7 @@ enum Administration {
             .commandLog(context),
             .config(context),
             .debug(context),
+            .functions,
             .info(context),
             .latency(context),
             .lolwut(context),

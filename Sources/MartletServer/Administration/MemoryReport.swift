@@ -18,6 +18,8 @@ struct MemoryReport {
     let startupBytes: Int
     /// Sessions and buffers of clients.
     let clientBytes: Int
+    /// Texts of scripts and libraries; what the interpreters hold is not counted, as in Redis.
+    let scriptBytes: Int
     /// What waits for the append-only log; `maxmemory` does not count it.
     let logBytes: Int
     let keyspace: KeyspaceReport
@@ -29,7 +31,8 @@ struct MemoryReport {
 
     /// What is not the data themselves.
     var overheadBytes: Int {
-        startupBytes + clientBytes + logBytes + keyspace.tableBytes + keyspace.trackingBytes
+        startupBytes + clientBytes + scriptBytes + logBytes + keyspace.tableBytes
+            + keyspace.trackingBytes
     }
 
     /// Keys and values.
@@ -60,7 +63,9 @@ extension ServerContext {
     }
 
     /// Of it, what is not in the keyspace.
-    var bytesOutsideKeyspace: Int { startupBytes + clientBytes }
+    var bytesOutsideKeyspace: Int {
+        startupBytes + clientBytes + state.scripts.report.textBytes
+    }
 
     private var clientBytes: Int {
         state.clients.count * Self.sessionBytes + clientMemory.usedBytes(self)
@@ -81,7 +86,8 @@ extension ServerContext {
         return MemoryReport(
             usedBytes: used, peakBytes: peak.bytes, peakUnixSeconds: peak.unixSeconds,
             startupBytes: startupBytes, clientBytes: clientBytes,
-            logBytes: state.log.pendingBytes, keyspace: report,
+            scriptBytes: state.scripts.report.textBytes, logBytes: state.log.pendingBytes,
+            keyspace: report,
             residentBytes: Self.residentBytes() ?? used,
             allocatedBytes: malloc.used + tables + report.slabBytes - report.slackBytes,
             heldBytes: malloc.held + tables + report.slabBytes + SparedMemory.emptySlabBytes)

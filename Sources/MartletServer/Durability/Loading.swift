@@ -155,10 +155,7 @@ extension Durability {
         }
         log(
             "Done loading RDB, keys loaded: \(summary.keys), keys expired: \(summary.expiredKeys).")
-        if summary.functions > 0 {
-            context.log.write(
-                .warning, "\(summary.functions) function libraries of \(name) were passed over")
-        }
+        if summary.functions > 0 { log("Function libraries loaded: \(summary.functions).") }
         for module in summary.modules {
             context.log.write(
                 .warning, "What the module \(module) wrote into \(name) was passed over")

@@ -190,7 +190,7 @@ extension Durability {
         return false
     }
 
-    /// Gives up all keys. Nothing is logged of it.
+    /// Gives up all keys and libraries. Nothing is logged of it.
     private func emptyAll() {
         let state = context.state
         let loader = unsafe ValueLoader(
@@ -201,5 +201,6 @@ extension Durability {
                 _ = loader.keys.flush(database: database)
             }
         }
+        state.removeLibraries()
     }
 }

@@ -250,6 +250,7 @@ extension Durability {
     private func write(_ snapshot: Snapshot, to name: String, isBase: Bool) -> StorageError? {
         do throws(StorageError) {
             let fill = { (writer: inout RDBWriter) throws(StorageError) in
+                writer.functions(snapshot.libraries)
                 var database = -1
                 let isWhole = snapshot.walk { number, records in
                     if number != database {
@@ -282,6 +283,7 @@ extension Durability {
         do throws(StorageError) {
             try createFile(name) { [settings] (file) throws(StorageError) in
                 var writer = LogBaseWriter(file, hasChecksums: settings.logHasChecksums)
+                try writer.append(functions: snapshot.libraries)
                 var failure: StorageError?
                 let isWhole = snapshot.walk { database, commands in
                     do throws(StorageError) {

@@ -64,9 +64,12 @@ struct OldFormTests {
         }
     }
 
-    @Test func `functions, fields about the file and modules' notes are passed over`() throws {
+    @Test func `fields about the file and modules' notes are passed over, functions are loaded`()
+        throws
+    {
+        let library = "#!lua name=x\nredis.register_function('f', function() return 7 end)"
         var file = Array("REDIS0010".utf8) + [250] + OldForms.string("redis-ver")
-        file += OldForms.string("9.9") + [245] + OldForms.string("#!lua name=x")
+        file += OldForms.string("9.9") + [245] + OldForms.string(library)
         file += [247, 5, 2, 1, 2, 7, 5] + OldForms.string("data") + [0]
         file += [244, 1, 2, 3, 251, 1, 0, 248, 5, 249, 7]
         file += [0] + OldForms.string("key") + OldForms.string("value") + [255]
@@ -77,5 +80,6 @@ struct OldFormTests {
         #expect(summary.modules.count == 1)
         #expect(summary.aux.first?.name == "redis-ver")
         #expect(store.run("OBJECT", "IDLETIME", "key") == ":5\r\n")
+        #expect(store.run("FCALL", "f", "0") == ":7\r\n")
     }
 }

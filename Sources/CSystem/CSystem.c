@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -175,4 +176,9 @@ int martlet_malloc_trim(void) {
 #else
     return 0;
 #endif
+}
+
+void martlet_stand_back(int niceness) {
+    // 0 is the calling thread, on Linux.
+    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + niceness);
 }

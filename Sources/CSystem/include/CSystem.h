@@ -190,6 +190,9 @@ struct martlet_malloc_use martlet_malloc_use(void);
 // Gives malloc's free pages back to the system; 1 when there were any.
 int martlet_malloc_trim(void);
 
+// Lets the calling thread stand back behind others by `niceness`; where that is not allowed, it does not.
+void martlet_stand_back(int niceness);
+
 // printf's "%.17g" of a double: Swift's C import has no variadic functions.
 int martlet_double_format_17g(double value, char *_Nonnull buffer, size_t capacity);
 

@@ -44,8 +44,8 @@ struct ExpiryCycle {
     var restMicroseconds: UInt64 {
         switch lateMilliseconds {
         case ..<40: 600
-        case ..<400: 400
-        case ..<600: 200
+        case ..<500: 500
+        case ..<700: 200
         default: 60
         }
     }

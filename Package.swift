@@ -48,8 +48,11 @@ let package = Package(
         .target(
             name: "LoadGenerator", dependencies: ["MartletBase", "CSystem"],
             path: "Benchmarks/LoadGenerator", swiftSettings: settings),
+        .target(
+            name: "CacheSimulator", dependencies: ["LoadGenerator"],
+            path: "Benchmarks/CacheSimulator", swiftSettings: settings),
         .executableTarget(
-            name: "martlet-benchmark", dependencies: ["LoadGenerator"],
+            name: "martlet-benchmark", dependencies: ["LoadGenerator", "CacheSimulator"],
             path: "Benchmarks/Load", swiftSettings: settings),
         .executableTarget(
             name: "martlet-micro", dependencies: ["MartletEngine", "MartletBase", "CSystem"],
@@ -72,7 +75,8 @@ let package = Package(
             exclude: ["Samples"],
             swiftSettings: settings),
         .testTarget(
-            name: "BenchmarkTests", dependencies: ["LoadGenerator"], swiftSettings: settings),
+            name: "BenchmarkTests", dependencies: ["LoadGenerator", "CacheSimulator"],
+            swiftSettings: settings),
         .testTarget(
             name: "TidyTests", dependencies: ["MartletServer", "MartletEngine"],
             swiftSettings: settings),

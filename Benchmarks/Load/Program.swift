@@ -18,7 +18,7 @@ enum Program {
     static let subcommands = [
         runSubcommand, compareSubcommand, scalingSubcommand, memorySubcommand, idleSubcommand,
         expirySubcommand, fanOutSubcommand,
-        reclaimSubcommand, evictionSubcommand,
+        reclaimSubcommand, evictionSubcommand, cacheSubcommand,
         logSubcommand, readersSubcommand, snapshotSubcommand, restartSubcommand,
         floorSubcommand, workloadsSubcommand,
     ]

@@ -44,7 +44,7 @@ package struct ControlClient: ~Copyable {
     deinit { if descriptor >= 0 { close(descriptor) } }
 
     /// Gives the descriptor away; the caller closes it.
-    consuming func releaseDescriptor() -> Int32 {
+    package consuming func releaseDescriptor() -> Int32 {
         let released = descriptor
         descriptor = -1
         return released

@@ -209,7 +209,7 @@ package struct ProcessMeter: Sendable, Equatable {
 }
 
 /// The text of a file in /proc, or nil.
-func readFile(_ path: String) -> String? {
+package func readFile(_ path: String) -> String? {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }

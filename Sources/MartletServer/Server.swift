@@ -90,6 +90,7 @@ public final class Server {
             context.monitors.post(line, wallMicroseconds: state.clock.wallMicroseconds())
         }
         state.notedCommand.function = { context.note($0) }
+        state.commandCost.function = { context.hotKeys.take($0, context) }
         state.notedWork.function = { [unowned state] work in
             context.latency.add(
                 "\(work.event)", milliseconds: work.milliseconds,

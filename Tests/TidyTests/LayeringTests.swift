@@ -15,7 +15,8 @@ struct LayeringTests {
         ],
         "martlet": ["MartletServer", "MartletBase", "CSystem"],
         "LoadGenerator": ["MartletBase", "CSystem"],
-        "Load": ["LoadGenerator", "MartletBase"],
+        "CacheSimulator": ["LoadGenerator"],
+        "Load": ["LoadGenerator", "CacheSimulator", "MartletBase"],
         "Micro": ["MartletEngine", "MartletBase", "CSystem"],
     ]
 

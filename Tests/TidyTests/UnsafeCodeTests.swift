@@ -28,6 +28,7 @@ struct UnsafeCodeTests {
         "Sources/MartletEngine/Keyspace/HashValue.swift",
         "Sources/MartletEngine/Keyspace/KeyAccess.swift",
         "Sources/MartletEngine/Keyspace/KeyWalk.swift",
+        "Sources/MartletEngine/Keyspace/KeyWeighing.swift",
         "Sources/MartletEngine/Keyspace/ListValue.swift",
         "Sources/MartletEngine/Keyspace/LogQueue.swift",
         "Sources/MartletEngine/Keyspace/StagedCommands.swift",

@@ -61,6 +61,7 @@ package final class EngineSettings: Sendable {
     package let latencyThresholdMilliseconds = Atomic<Int64>(0)
     package let tracksLatency = Atomic<Bool>(true)
     package let eviction = EvictionSettings()
+    package let hotKeys = HotKeySampling()
     package let activeExpireEffort = Atomic<Int>(1)
     package let activeExpire = Atomic<Bool>(true)
     /// `list-max-listpack-size`.
@@ -186,6 +187,8 @@ package final class EngineState: @unchecked Sendable {
     package let notedWork = SharedCallback1<NotedWork>()
     /// Called, after it ran, for a command that was slow or large.
     package let notedCommand = SharedCallback1<NotedCommand>()
+    /// Called, after it ran, for every command while a session of HOTKEYS is under way.
+    package let commandCost = SharedCallback1<CommandCost>()
 
     package init(
         loops: Int, shardCount: Int, databases: Int, commandCount: Int, clock: Clock,

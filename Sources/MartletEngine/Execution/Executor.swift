@@ -241,6 +241,10 @@ package struct Executor: ~Copyable {
         slowTicks = UInt64(threshold)
         notedBytes = notedBytesMin()
         if eviction.isBounded { notedBytes = min(notedBytes, EvictionCycle.batchBytes) }
+        if settings.hotKeys.isActive.load(ordering: .relaxed) {
+            slowTicks = 0
+            notedBytes = 0
+        }
     }
 
     // MARK: Serving

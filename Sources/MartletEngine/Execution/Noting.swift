@@ -41,6 +41,9 @@ extension Executor {
     @inline(never)
     mutating func noteSlowCommand(_ number: Int, ticks: UInt64) {
         let settings = unsafe call.state.settings
+        if settings.hotKeys.isActive.load(ordering: .relaxed) {
+            tellCost(.ticks(ticks), unsafe call.commands.all[number], call.arguments)
+        }
         let microseconds = Int64(TickRate.microseconds(ticks))
         let slow = settings.slowlogMicroseconds.load(ordering: .relaxed)
         let latency = settings.latencyThresholdMilliseconds.load(ordering: .relaxed)
@@ -57,6 +60,9 @@ extension Executor {
         _ command: Command, _ arguments: Arguments, requestBytes: Int, replyBytes: Int
     ) {
         let settings = unsafe call.state.settings
+        if settings.hotKeys.isActive.load(ordering: .relaxed) {
+            tellCost(.bytes(requestBytes + replyBytes), command, arguments)
+        }
         let requestMin = settings.largeRequestBytes.load(ordering: .relaxed)
         let replyMin = settings.largeReplyBytes.load(ordering: .relaxed)
         if requestMin >= 0 && requestBytes >= requestMin {
@@ -65,6 +71,21 @@ extension Executor {
         if replyMin >= 0 && replyBytes >= replyMin {
             note(.replyBytes(replyBytes), command, arguments)
         }
+    }
+
+    /// Tells HOTKEYS what a command cost, and one of so many commands also for which keys.
+    private mutating func tellCost(
+        _ amount: CommandCost.Amount, _ command: Command, _ arguments: Arguments
+    ) {
+        let state = unsafe call.state
+        let ratio = max(1, state.settings.hotKeys.ratio.load(ordering: .relaxed))
+        var keys: [[UInt8]] = []
+        if ratio == 1 || eviction.random.index(below: ratio) == 0 {
+            KeySpec.forEachKey(command.keys, arguments) { index, _ in
+                keys.append(arguments[index].bytes)
+            }
+        }
+        state.commandCost.call(CommandCost(amount: amount, keys: keys))
     }
 
     /// The least size that is noted.

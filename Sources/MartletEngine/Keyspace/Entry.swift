@@ -29,7 +29,7 @@ package enum ValueKind: UInt8 {
     case stream = 6
 
     /// The name TYPE answers.
-    var name: StaticString {
+    package var name: StaticString {
         switch self {
         case .string: "string"
         case .list: "list"

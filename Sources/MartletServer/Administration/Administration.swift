@@ -11,6 +11,7 @@ enum Administration {
             .config(context),
             .debug(context),
             .functions,
+            .hotKeys(context),
             .info(context),
             .latency(context),
             .lolwut(context),

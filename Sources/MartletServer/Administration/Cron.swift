@@ -72,6 +72,7 @@ package final class Cron: Sendable {
         }
         context.trimTracking()
         context.durability.beginWhatIsDue(nowSeconds: now / 1000)
+        context.bigKeys.step(context, nowMilliseconds: now)
         let usedBytes = context.usedBytes(context.keyspaceReport(isHeld: false))
         context.weighResident(usedBytes: usedBytes, nowMilliseconds: now)
         state.withLock { state in

@@ -21,6 +21,15 @@ extension CommandGroup {
     private static func memorySubcommands(_ context: ServerContext) -> CommandGroup {
         [
             Command(
+                "BIGKEYS", since: "4.0.0", group: .server, syntax: "[count]",
+                summary: "Returns the keys that cost the most memory.",
+                complexity: "O(K log K) where K is the number of keys in the list, at most 64.",
+                arity: .atLeast(2), traits: .walksShards, tips: onAllShards
+            ) { (call) throws(CommandError) in
+                try replyBigKeys(&call, context)
+                return .none
+            },
+            Command(
                 "DOCTOR", since: "4.0.0", group: .server,
                 summary: "Outputs a memory problems report.", arity: .exactly(2),
                 traits: .walksShards, tips: onAllShards
@@ -85,6 +94,32 @@ private func usage(_ call: inout Call) throws(CommandError) -> Effect {
         call.reply.null()
     }
     return .none
+}
+
+/// A map of database, type and bytes for each key, the largest first.
+private func replyBigKeys(_ call: inout Call, _ context: ServerContext) throws(CommandError) {
+    var count = 10
+    if !call.arguments.isAtEnd {
+        let error = CommandError.invalid("count must be between 1 and 64")
+        let value = try call.arguments.integer(error)
+        guard (1...Int64(BigKeys.countMax)).contains(value) else { throw error }
+        count = Int(value)
+        if !call.arguments.isAtEnd { throw .syntax }
+    }
+    let report = context.bigKeys.report(context, isHeld: call.isNested)
+    let keys = report.keys.prefix(count)
+    call.reply.array(keys.count)
+    for key in keys {
+        call.reply.map(4)
+        call.reply.bulk("key")
+        key.key.withView { call.reply.bulk($0) }
+        call.reply.bulk("db")
+        call.reply.integer(key.database)
+        call.reply.bulk("type")
+        call.reply.bulk(key.kind.name)
+        call.reply.bulk("bytes")
+        call.reply.integer(key.bytes)
+    }
 }
 
 private func statistics(_ call: inout Call, _ memory: MemoryReport) {
@@ -155,6 +190,8 @@ private func help(_ call: inout Call) throws(CommandError) -> Effect {
     call.reply.help(
         "MEMORY",
         [
+            "BIGKEYS [<count>]",
+            "    Return the keys that cost the most memory (default: 10, at most 64).",
             "DOCTOR",
             "    Return memory problems reports.",
             "MALLOC-STATS",

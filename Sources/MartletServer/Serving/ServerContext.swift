@@ -27,6 +27,8 @@ package final class ServerContext: @unchecked Sendable {
     package let clientMemory = ClientMemory()
     package let commandLogs = CommandLogs()
     package let latency = LatencyMonitor()
+    package let hotKeys = HotKeys()
+    package let bigKeys = BigKeys()
     package let cron = Cron()
     package let statisticsBase = StatisticsBase()
     package let replicationID = ReplicationID()

@@ -16,6 +16,7 @@ package final class BigKeys: Sendable {
         var found: [WeighedKey] = []
         var foundBefore: [WeighedKey] = []
         var startedMilliseconds: Int64 = 0
+        var isBetweenWalks = true
         var walkMilliseconds: Int64?
     }
 
@@ -30,6 +31,8 @@ package final class BigKeys: Sendable {
     static let countMax = 64
     /// Keys looked at in one step.
     private static let keysPerStep = 2048
+    /// A few keys are walked over no more often than that.
+    private static let walkMillisecondsMin: Int64 = 1000
 
     private let state = Locked(State())
 
@@ -39,7 +42,13 @@ package final class BigKeys: Sendable {
     func step(_ context: ServerContext, nowMilliseconds now: Int64) {
         let keyspace = unsafe context.state.keyspace
         state.withLock { state in
-            if state.startedMilliseconds == 0 { state.startedMilliseconds = now }
+            if state.isBetweenWalks {
+                let left = state.startedMilliseconds + Self.walkMillisecondsMin - now
+                // A clock that was set back does not stop the walks.
+                if left > 0 && left <= Self.walkMillisecondsMin { return }
+                state.isBetweenWalks = false
+                state.startedMilliseconds = now
+            }
             var found = state.found
             let isOver = unsafe state.walk.step(
                 keyspace, keys: Self.keysPerStep,
@@ -55,7 +64,7 @@ package final class BigKeys: Sendable {
             state.foundBefore = state.found
             state.found = []
             state.walkMilliseconds = max(0, now - state.startedMilliseconds)
-            state.startedMilliseconds = now
+            state.isBetweenWalks = true
         }
     }
 

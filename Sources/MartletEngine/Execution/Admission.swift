@@ -80,6 +80,8 @@ extension Executor {
     private mutating func rejected(_ number: Int, _ error: CommandError) -> FollowUp {
         statistics.countFailure(number, wasRejected: true)
         endCaching(unsafe call.commands.all[number])
+        // It may have waited: memory has run out since, or the data are loaded anew.
+        leaveLine()
         guard unsafe number == call.commands.execNumber else { return reject(error) }
         var reason = ReplyWriter()
         error.write(to: &reason, detail: call.errorDetail.view)

@@ -139,6 +139,24 @@ import Testing
         #expect(server.state.claimLine.waitingCount == 0)
     }
 
+    @Test func `who is refused after having waited holds nobody up`() {
+        let server = CommandHarness()
+        let (key, _) = keys(server)
+        let script = "redis.call('SET', KEYS[1], 1) for i = 1, 3e7 do end return 1"
+        let client = server.client()
+        client.send(HarnessClient.request(["EVAL", script, "1", key].map { Array($0.utf8) }))
+        let waiting = server.client()
+        waiting.send(HarnessClient.request(["INCR", key].map { Array($0.utf8) }))
+        #expect(waiting.isParked)
+        #expect(finish(server, client) == .integer(1))
+        server.state.set(.loading, true)
+        waiting.resume()
+        #expect(waiting.replies().first?.text?.hasPrefix("LOADING") == true)
+        server.state.set(.loading, false)
+        #expect(server.state.claimLine.waitingCount == 0)
+        #expect(run(server, server.client(), "EVAL", "return 2", "0") == .integer(2))
+    }
+
     @Test func `keys that were not declared are as safe`() {
         let server = CommandHarness()
         let (key, other) = keys(server)

@@ -149,8 +149,8 @@ extension EngineState {
         scripts.turn.unlock()
     }
 
-    /// Takes the turn while no script rests.
-    private func beginTurn() {
+    /// Takes the turn while no script rests, before whoever waits in line: on a thread that is no loop's.
+    func beginTurn() {
         scripts.turn.lock()
         while claimLine.isRunning {
             scripts.turn.unlock()

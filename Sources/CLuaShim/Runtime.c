@@ -303,15 +303,10 @@ static bool calling_frame(lua_State *L, lua_Debug *record) {
     bool was_native = false;
     for (int level = 1; level < 64 && lua_getstack(L, level, record); level++) {
         lua_getinfo(L, "Sl", record);
-        if (is_prelude(record)) {
-            was_native = false;
-        } else if (record->currentline > 0) {
-            return !was_native;
-        } else if (was_native) {
-            return false;
-        } else {
-            was_native = true;
-        }
+        if (is_prelude(record)) { continue; }
+        if (record->currentline > 0) { return !was_native; }
+        if (was_native) { return false; }
+        was_native = true;
     }
     return false;
 }

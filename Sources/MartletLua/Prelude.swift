@@ -51,8 +51,8 @@ enum Prelude {
 
         local env = {}
         for _, name in raw.pairs {
-            '_VERSION', 'error', 'ipairs', 'pcall', 'rawequal', 'select', 'tonumber',
-            'tostring', 'type', 'unpack',
+            '_VERSION', 'error', 'ipairs', 'rawequal', 'select', 'tonumber', 'tostring', 'type',
+            'unpack',
         } do
             env[name] = _G[name]
         end
@@ -100,6 +100,19 @@ enum Prelude {
             local table = ...
             if contents_of[table] then return env.next, table, nil end
             return raw.pairs(...)
+        end
+
+        -- A table that the server's functions raise is caught as the text in it, as Redis does.
+        local function caught(ok, ...)
+            if ok then return true, ... end
+            local value = ...
+            local text = type(value) == 'table' and raw.rawget(value, 'err')
+            if type(text) == 'string' or type(text) == 'number' then return false, text end
+            return false, value
+        end
+
+        function env.pcall(...)
+            return caught(pcall(...))
         end
 
         local function handled(handler, ok, ...)
@@ -477,8 +490,18 @@ enum Prelude {
 
         env.table = freeze(tables)
 
-        env.bit = freeze(chosen(bit, 'arshift', 'band', 'bnot', 'bor', 'bswap', 'bxor', 'lshift',
-            'rol', 'ror', 'rshift', 'tobit', 'tohex'))
+        local bits = chosen(bit, 'arshift', 'band', 'bnot', 'bor', 'bswap', 'bxor', 'lshift',
+            'rol', 'ror', 'rshift', 'tobit')
+        local tobit, tohex = bit.tobit, bit.tohex
+
+        -- A number has eight digits; LuaJIT writes as many as it is told, and none for -2^31.
+        function bits.tohex(...)
+            local count = tonumber((select(2, ...)))
+            if not count then return tohex(...) end
+            count = tobit(count)
+            return tohex((...), count > 8 and 8 or count < -8 and -8 or count)
+        end
+        env.bit = freeze(bits)
         env.os = freeze {clock = os.clock}
 
         -- MARK: Host functions

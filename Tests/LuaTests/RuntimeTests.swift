@@ -28,11 +28,16 @@ struct RuntimeTests {
         #expect(try lua.run("return #KEYS") == ["0"])
     }
 
-    @Test func `an error of the host reaches pcall as the table it is`() throws {
+    @Test func `an error of the host reaches pcall as the text in its table`() throws {
         let lua = try ScriptHarness()
         #expect(
-            try lua.run("local ok, e = pcall(host.fail) return ok, e.err")
+            try lua.run("local ok, e = pcall(host.fail) return ok, e")
                 == ["false", "MYERR at user_script:1"])
+        #expect(
+            try lua.run("local ok, e = xpcall(host.fail, function(e) return e.err end) return e")
+                == ["MYERR at user_script:1"])
+        #expect(try lua.run("return pcall(error, {err = {}})") == ["false", "{err={}}"])
+        #expect(try lua.run("return pcall(error, {err = 7})") == ["false", "7"])
         let (outcome, values) = try lua.finish("\nlocal x = host.fail() return x")
         #expect(outcome == .failed)
         #expect(values.last == "{err=MYERR at user_script:2}")

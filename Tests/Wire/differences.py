@@ -516,6 +516,16 @@ def unbalanced_streams(command: Command, ours: Reply, theirs: Reply) -> bool:
     return ours.is_error and theirs.is_error and ours.value.startswith((b"ERR Unbalanced", b"ERR The + ID"))
 
 
+@difference("What Valkey's scripts say", "valkey9",
+            why="It has other words for errors, and leaves out which script or function failed.")
+def words_of_scripts(command: Command, ours: Reply, theirs: Reply) -> bool:
+    if name(command) not in (b"EVAL", b"EVAL_RO", b"FCALL", b"FCALL_RO"):
+        return False
+    text = render(ours).replace("This Redis command", "This Valkey command")
+    text = text.replace("Unknown Redis command", "Unknown command").replace("calling Redis command", "calling command")
+    return re.sub(r"script: \w+, on @user_", "script: on @user_", text) == render(theirs)
+
+
 def arranged(messages: list[Reply]) -> dict[tuple, list]:
     """Messages in the order that is promised: that of publishing, for each pattern and for the rest.
 

@@ -171,6 +171,7 @@ class Peer:
             self.server.restart()
         self.inspector = self.server.connect(timeout=REPLY_SECONDS_MAX)
         self.inspector.ok("FLUSHALL")
+        self.inspector.ok("FUNCTION", "FLUSH")
         # A subscriber of the round before, or left over from another test, would be counted.
         self.inspector.ok("CLIENT", "KILL", "TYPE", "pubsub")
         while self.inspector.ok("CLIENT", "LIST", "TYPE", "pubsub"):

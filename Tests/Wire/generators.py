@@ -1790,3 +1790,108 @@ def subscriber(rng):
     if roll < 0.9:
         return [b"~subscriber", number, words[1], *rng.choices(names, k=rng.randint(0, 2))]
     return [b"~subscriber", number, *rng.choice([[b"RESET"], [b"GET", b"k"], [b"PING"], [b"SUBSCRIBE"], [b"PUBLISH", b"c1", b"own"]])]
+
+
+# Scripts and functions: values of Lua on their way to the client, and replies on their way into Lua.
+
+
+# No -0, nor an infinity: Lua 5.1 holds 0 and -0 in one script for the same constant.
+LUA_NUMBERS = ["0", "1", "-1", "2.9", "-2.9", "0.5", "1e3", "2^31", "-2^31", "2^53", "-2^53", "123456789.75"]
+LUA_STRINGS = ["''", "'a'", "'1'", r"'a b\0c'", r"'\r\n+OK\r\n'", r"('x'):rep(300)", r"'\255\254'", "KEYS[1]", "ARGV[1]"]
+LUA_TEXTS = ["'fine'", "'ERR wrong'", "'MY own text'", r"'a\r\nb'", "''", r"'x\0y'", "'-'"]
+
+
+def lua_value(rng: random.Random, depth: int) -> str:
+    """An expression whose value a script may return."""
+    roll = rng.randrange(16 if depth > 0 else 7)
+    if roll < 3:
+        return rng.choice(LUA_NUMBERS)
+    if roll < 5:
+        return rng.choice(LUA_STRINGS)
+    if roll == 5:
+        return rng.choice(["true", "false", "nil"])
+    if roll == 6:
+        return rng.choice(["{ok=%s}", "{err=%s}", "redis.status_reply(%s)"]) % rng.choice(LUA_TEXTS)
+    if roll == 7:
+        return "{double=%s}" % rng.choice(["1.5", "-0.25", "3", "1e10", "0"])
+    if roll == 8:
+        return "{big_number=%s}" % rng.choice(["'123'", "'-9'", r"'1\r\n2'", "''"])
+    if roll == 9:
+        return "{verbatim_string={format='txt', string=%s}}" % rng.choice(LUA_STRINGS[:7])
+    if roll == 10:
+        # One pair: the order of more is nobody's promise.
+        return "{map={[%s]=%s}}" % (rng.choice(LUA_STRINGS[:5] + ["1", "2.5"]), lua_value(rng, depth - 1))
+    if roll == 11:
+        return "{set={[%s]=true}}" % rng.choice(LUA_STRINGS[:5] + ["1"])
+    return "{%s}" % ", ".join(lua_value(rng, depth - 1) for _ in range(rng.randint(0, 4)))
+
+
+def lua_call(rng: random.Random) -> str:
+    """A statement that returns the reply to the command in ARGV, or something about it."""
+    return rng.choice(["redis.setresp(3) ", "redis.setresp(2) ", "", ""]) + rng.choice([
+        "return redis.call(unpack(ARGV))", "return redis.pcall(unpack(ARGV))",
+        "local r = redis.pcall(unpack(ARGV)) return {type(r), r}",
+        "local r = redis.pcall(unpack(ARGV)) if type(r) == 'table' then return {#r, r.err or r.ok or 0} end return r",
+        "local ok, r = pcall(redis.call, unpack(ARGV)) return {tostring(ok), r}",
+        # Of a table with two fields nobody promises the order.
+        "local r = redis.pcall(unpack(ARGV)) return type(r) == 'table' and r.err or cjson.encode(r)",
+    ])
+
+
+# Functions by name, each in a library of its own.
+LUA_FUNCTIONS = {
+    "reply": "return redis.call(unpack(ARGV))", "caught": "return redis.pcall(unpack(ARGV))",
+    "given": "return {KEYS, ARGV, #KEYS, #ARGV}", "typed": "redis.setresp(3) return redis.call(unpack(ARGV))",
+}
+
+
+def called(rng: random.Random) -> Arguments:
+    """A command whose reply, in RESP2 or RESP3, is the same to the bytes on all servers."""
+    name = key(rng)
+    # No integer: Valkey keeps what a script sets as a string.
+    text = b"v" + value(rng)
+    return rng.choice([
+        [b"GET", name], [b"SET", name, text], [b"INCR", name], [b"STRLEN", name], [b"TYPE", name],
+        [b"SET", name, text, b"NX"], [b"RPUSH", name, value(rng), value(rng)], [b"LRANGE", name, b"0", b"-1"],
+        [b"LPOP", name], [b"LPOP", name, b"2"], [b"SADD", name, value(rng)], [b"SISMEMBER", name, value(rng)],
+        [b"ZADD", name, b"1.5", value(rng)], [b"ZSCORE", name, value(rng)], [b"ZADD", name, b"INCR", b"2", b"m"],
+        [b"ZRANGE", name, b"0", b"-1", b"WITHSCORES"], [b"ZPOPMIN", name], [b"HSET", name, b"f", value(rng)],
+        [b"HMGET", name, b"f", b"g"], [b"HINCRBYFLOAT", name, b"f", b"0.5"], [b"DEL", name],
+        [b"EXISTS", name, key(rng)], [b"MGET", name, key(rng)], [b"ECHO", value(rng)], [b"PING"], [b"NOSUCH"],
+        [b"GET"], [b"MULTI"], [b"SUBSCRIBE", b"c"], [b"XADD", name, b"1-1", b"f", value(rng)], [b"XRANGE", name, b"-", b"+"],
+    ])
+
+
+@command("scripts", 4)
+def script_value(rng):
+    script = rng.choice(["", "", "redis.setresp(3) "]) + "return " + lua_value(rng, 4)
+    return [rng.choice([b"EVAL", b"EVAL_RO"]), script.encode(), b"1", key(rng), value(rng)]
+
+
+@command("scripts", 4)
+def script_call(rng):
+    return [rng.choice([b"EVAL", b"EVAL", b"EVAL_RO"]), lua_call(rng).encode(), b"1", key(rng), *called(rng)]
+
+
+@command("scripts", 1)
+def function_load(rng):
+    name = rng.choice(list(LUA_FUNCTIONS))
+    flags = rng.choice(["", "", "'no-writes'", "'allow-oom', 'no-cluster'"])
+    text = (f"#!lua name={name}\nredis.register_function{{function_name='{name}', flags={{{flags}}}, "
+            f"callback=function(KEYS, ARGV) {LUA_FUNCTIONS[name]} end}}")
+    return [b"FUNCTION", b"LOAD", *([b"REPLACE"] if rng.random() < 0.7 else []), text.encode()]
+
+
+@command("scripts", 4)
+def function_call(rng):
+    name = rng.choice([*LUA_FUNCTIONS, "nosuch"]).encode()
+    return [rng.choice([b"FCALL", b"FCALL", b"FCALL_RO"]), odd_case(rng, name), b"1", key(rng), *called(rng)]
+
+
+@command("scripts", 1)
+def function_look(rng):
+    name = rng.choice(list(LUA_FUNCTIONS)).encode()
+    return rng.choice([
+        [b"FUNCTION", b"LIST", b"LIBRARYNAME", name, *([b"WITHCODE"] if rng.random() < 0.5 else [])],
+        [b"FUNCTION", b"STATS"], [b"FUNCTION", b"DELETE", name], [b"FUNCTION", b"KILL"], [b"FUNCTION", b"FLUSH"],
+    ])

@@ -177,13 +177,13 @@ package struct ReplyWriter: ~Copyable {
         header(isRESP3 ? UInt8(ascii: ">") : UInt8(ascii: "*"), count)
     }
 
-    /// A big number of decimal digits; in RESP2 a bulk string.
+    /// A big number of decimal digits; in RESP2 a bulk string of the same bytes.
     package mutating func bigNumber(_ digits: ByteView) {
-        guard isRESP3 else {
-            bulk(digits)
-            return
+        if isRESP3 {
+            buffer.append(UInt8(ascii: "("))
+        } else {
+            header(UInt8(ascii: "$"), digits.count)
         }
-        buffer.append(UInt8(ascii: "("))
         appendScrubbed(digits)
         lineEnd()
     }

@@ -46,7 +46,7 @@ private func both(_ text: String) -> [String] { [text, text] }
                 == both("+ERR a  b c d  +OK\r\n"))
         #expect(
             written { writer in "1\r\n2".withView { writer.bigNumber($0) } }
-                == ["$4\r\n1\r\n2\r\n", "(1  2\r\n"])
+                == ["$4\r\n1  2\r\n", "(1  2\r\n"])
     }
 
     @Test func `integers of every length`() {

@@ -211,6 +211,19 @@ def test_a_moved_element_serves_who_waits_at_its_destination(scene):
     assert scene.control.ok("EXISTS", "a", "b", "c") == 0
 
 
+def test_who_wants_another_type_does_not_hold_up_a_move_to_another_shard(scene):
+    """The move needs more than the push has locked, and is not the first in line."""
+    for number in range(16):
+        key, destination = f"line:{number}", f"moved:{number}"
+        scene.waiter("BZPOPMIN", key, "0")
+        mover = scene.waiter("BLMOVE", key, destination, "LEFT", "RIGHT", "0")
+        with scene.server.connect() as pusher:
+            assert pusher.ok("RPUSH", key, "item") == 1
+        assert texts(mover.read()) == "item"
+        scene.waiting -= 1
+        assert texts(scene.control.call("LRANGE", destination, 0, -1)) == ["item"]
+
+
 def test_a_list_that_is_moved_within_itself_rests(scene):
     waiter = scene.waiter("BLMOVE", "k", "k", "LEFT", "RIGHT", 0)
     scene.control.ok("RPUSH", "k", "1", "2")

@@ -98,6 +98,8 @@ struct Transaction: ~Copyable {
     private var views = GrowingArray<ByteView>()
     /// A command could not be queued: EXEC answers EXECABORT.
     var isAborted = false
+    /// A queued command runs a script, or uses what is kept with the interpreter.
+    var needsTurn = false
 
     /// Queues a request, whose bytes are copied.
     mutating func queue(_ command: Int, _ arguments: borrowing Arguments) {
@@ -131,6 +133,7 @@ struct Transaction: ~Copyable {
         views.removeAll(keeping: 1024)
         if bytes.capacity > 16 * 1024 { bytes.release() } else { bytes.removeAll() }
         isAborted = false
+        needsTurn = false
     }
 
     /// Bytes held for queued commands: CLIENT LIST's multi-mem.

@@ -34,6 +34,8 @@ final class WaiterService: Sendable {
 struct ReadyKey {
     let database: Int
     let key: KeyCopy
+    /// The shard that the next in line needs besides the key's own, if that is known.
+    var otherShard: Int?
 }
 
 /// A loop's keys that became ready, and what is held to serve them.

@@ -57,7 +57,9 @@ extension Call {
                 let other = unsafe keyspace.keyspace.pointee.shardIndex(destination.key.hash)
                 if other != shardIndex && !self.ready.holds(other) {
                     if waiter.outcome == .waiting {
-                        self.ready.later.append(ready)
+                        var late = ready
+                        late.otherShard = other
+                        self.ready.later.append(late)
                         return
                     }
                     continue
@@ -137,7 +139,10 @@ extension Executor {
         var claimed: [ReadyKey] = []
         while !call.ready.later.isEmpty {
             let ready = call.ready.later.removeFirst()
-            let plan = plan(ready)
+            var set = ShardSet()
+            set.insert(unsafe keyspace.pointee.shardIndex(ready.key.key.hash))
+            if let other = ready.otherShard { set.insert(other) }
+            let plan = LockPlan.several(set)
             guard unsafe Router.lock(plan, keyspace.pointee) else {
                 claimed.append(ready)
                 continue
@@ -153,30 +158,6 @@ extension Executor {
         call.ready.later = claimed
         call.hasLateWaiters = !claimed.isEmpty
         return call.hasLateWaiters
-    }
-
-    /// The shards of a key and of what the first in its line needs besides.
-    private mutating func plan(_ ready: ReadyKey) -> LockPlan {
-        let keyspace = unsafe call.state.keyspace
-        let key = ready.key.key
-        let index = unsafe keyspace.pointee.shardIndex(key.hash)
-        var set = ShardSet()
-        set.insert(index)
-        let lock = unsafe keyspace.pointee.lock(index)
-        lock.lock()
-        var ticket: UInt64 = 0
-        while let waiter = unsafe keyspace.pointee.shard(index).pointee.waits.next(
-            at: key, ready.database, after: ticket)
-        {
-            ticket = waiter.ticket
-            if waiter.outcome != .waiting { continue }
-            if let destination = waiter.destination {
-                set.insert(unsafe keyspace.pointee.shardIndex(destination.key.hash))
-            }
-            break
-        }
-        lock.unlock()
-        return .several(set)
     }
 
     /// What became of a wait that had ended.

@@ -14,6 +14,9 @@ extension Executor {
         let before = call.reply.buffer.count
         guard let transaction = unsafe session.pointee.transaction else { return .none }
         unsafe transaction.pointee.queue(command.number, call.arguments)
+        if unsafe (rows + command.number).pointee.traits.contains(.takesTurn) {
+            unsafe transaction.pointee.needsTurn = true
+        }
         let record = unsafe session.pointee.record
         let bytes = unsafe transaction.pointee.memoryBytes
         unsafe record.queuedCommands.store(transaction.pointee.commands.count, ordering: .relaxed)
@@ -43,7 +46,7 @@ extension Executor {
             unsafe call.state.unwatch(session)
             return finish(exec.number)
         }
-        let needsTurn = unsafe needsTurn(transaction)
+        let needsTurn = unsafe transaction.pointee.needsTurn
         if needsTurn && !takesTurn() { return waitInLine(exec.number) }
         defer { if needsTurn { endTurn() } }
         let views = unsafe transaction.pointee.makeViews()
@@ -90,15 +93,6 @@ extension Executor {
         if martlet_ticks() &- begin >= TickRate.perMillisecond { refreshTime() }
         // What a queued command wanted beyond its reply: QUIT is not queued, CLIENT KILL may be.
         return finish(exec.number)
-    }
-
-    /// Whether a queued command runs a script, or uses what is kept with the interpreter.
-    private func needsTurn(_ transaction: UnsafeMutablePointer<Transaction>) -> Bool {
-        for index in unsafe 0..<transaction.pointee.commands.count {
-            let row = unsafe rows + transaction.pointee.commands[index].command
-            if unsafe row.pointee.traits.contains(.takesTurn) { return true }
-        }
-        return false
     }
 
     /// The rest of EXEC for a transaction with scripts, which may go on after this call.

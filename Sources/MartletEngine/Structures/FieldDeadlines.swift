@@ -15,6 +15,9 @@ package enum FieldTime: Equatable {
     /// Wall clock milliseconds.
     case until(Int64)
 
+    /// The latest deadline that a score holds exactly.
+    package static let latestMilliseconds: Int64 = 1 << 53
+
     /// The deadline, if there is one.
     package var deadline: Int64? {
         if case .until(let deadline) = self { return deadline }

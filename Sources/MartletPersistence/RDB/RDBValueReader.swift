@@ -451,7 +451,12 @@ struct RDBValueReader: ~Copyable {
         _ field: ByteView, _ value: ByteView, _ deadline: Int64?, of hash: inout HashValue,
         _ input: borrowing RDBInput, _ loader: borrowing ValueLoader
     ) throws(Failure) {
-        if dropsOver, let deadline, deadline <= loader.keys.nowMilliseconds { return }
+        if let deadline {
+            if deadline > FieldTime.latestMilliseconds {
+                throw damage(input, "a deadline out of range")
+            }
+            if dropsOver && deadline <= loader.keys.nowMilliseconds { return }
+        }
         if try !Self.set(field, value, of: &hash, loader.limits) {
             throw damage(input, "a hash has a field twice")
         }

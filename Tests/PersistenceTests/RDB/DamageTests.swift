@@ -74,6 +74,10 @@ struct DamageTests {
             ("an integer twice", [11] + OldForms.string(OldForms.intset([1, 1], width: 2))),
             ("no members", [2, 0]), ("no elements", [18, 0]), ("no fields", [16] + listpack([])),
             ("bytes behind the value", [0] + string("a") + [0]),
+            (
+                "a field's deadline that nothing counts to",
+                [22, 1, 0x81, 127] + [UInt8](repeating: 255, count: 7) + string("a") + string("1")
+            ),
         ] {
             #expect(!Store().restore("key", value.payload()), "\(name)")
         }

@@ -13,6 +13,7 @@ one than the baseline's they are shown and not held.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -62,6 +63,31 @@ def limiter(number):
             + request("ZADD", key, now, now) + request("ZCARD", key) + request("EXPIRE", key, "60"))
 
 
+RELEASE = ("if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) "
+           "else return 0 end")
+WINDOW = ("redis.call('zremrangebyscore',KEYS[1],0,ARGV[1]-ARGV[2]) "
+          "if redis.call('zcard',KEYS[1]) < tonumber(ARGV[3]) then "
+          "redis.call('zadd',KEYS[1],ARGV[1],ARGV[4]) "
+          "redis.call('pexpire',KEYS[1],ARGV[2]) return 1 end return 0")
+
+
+def digest(script):
+    return hashlib.sha1(script.encode()).hexdigest()
+
+
+def lock(number, *release):
+    """A lock is taken, and released by a script."""
+    key = "lock:%012d" % (number * 7919 % KEYS)
+    return request("SET", key, "t" * 16, "NX", "PX", "30000") + request(*release, "1", key, "t" * 16)
+
+
+def window(number):
+    """The window of `limiter` in a script."""
+    now = str(1_000_000_001_000 + number)
+    return request("EVALSHA", digest(WINDOW), "1", "limiter:%012d" % (number * 7919 % 100),
+                   now, "1000", "100", now)
+
+
 # Name: requests in one event, and the request number i.
 WORKLOADS = {
     "ping-p16": (16, lambda i: request("PING")),
@@ -85,6 +111,9 @@ WORKLOADS = {
     "lpush-rpop-p16": (16, lambda i: request("LPUSH", "list:%06d" % (i % 100), VALUE)
                        + request("RPOP", "list:%06d" % (i % 100))),
     "xadd-p16": (16, lambda i: request("XADD", "stream", "*", "field", VALUE)),
+    "evalsha-p16": (16, lambda i: lock(i, "EVALSHA", digest(RELEASE))),
+    "eval-p16": (16, lambda i: lock(i, "EVAL", RELEASE)),
+    "limiter-script-p16": (16, lambda i: window(i)),
     "xrevrange10-p16": (16, lambda i: request("XREVRANGE", "entries", "+", "-", "COUNT", "10")),
 }
 
@@ -96,6 +125,8 @@ PREPARED = dict.fromkeys(
                      for first in range(0, MEMBERS, 100)))
 PREPARED["hgetall10-p16"] = lambda: b"".join(
     request("HSET", "hash:%06d" % n, *TEN_FIELDS) for n in range(100))
+PREPARED["evalsha-p16"] = lambda: request("SCRIPT", "LOAD", RELEASE)
+PREPARED["limiter-script-p16"] = lambda: request("SCRIPT", "LOAD", WINDOW)
 PREPARED["xrevrange10-p16"] = lambda: b"".join(request("XADD", "entries", "*", "field", VALUE) for _ in range(1000))
 
 # Name: the request that makes key number i.

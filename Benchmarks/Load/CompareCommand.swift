@@ -25,6 +25,7 @@ let compareSubcommand = Subcommand(
         --preset hot-path: GET and SET at pipelines 1, 16 and 64, 50 connections, 100 000 keys,
         values of 64 bytes. --preset types: a workload or two of each collection type at pipeline 16.
         Their windows slide on from round to round. --preset messages: streams, likewise.
+        --preset scripts: a lock's release by EVALSHA and EVAL, a window, and a loop in Lua.
 
           martlet-benchmark compare --preset hot-path --server-cpu 0 --client-cpu 1 \\
             --spawn 'redis=redis-server --port {port} --save "" --appendonly no' \\
@@ -42,7 +43,7 @@ let compareSubcommand = Subcommand(
         OptionGroup(
             "Cases",
             [
-                Option("--preset", "NAME", "hot-path, messages or types"),
+                Option("--preset", "NAME", "hot-path, messages, scripts or types"),
                 Option("--workloads", "LIST", "names, separated by commas (get,set)"),
                 Option("--command", "TEXT", "a workload of your own, as in run"),
                 Option("--fill-command", "TEXT", "the fill of --command"),
@@ -68,8 +69,10 @@ struct CaseResult {
 private func compare(_ arguments: Arguments) throws(BenchmarkError) {
     let format = try Format(arguments)
     let progress = ProgressLine(arguments)
-    let presets = ["types": Workload.ofTypes, "messages": Workload.ofMessages]
-    let preset = try arguments.choice("--preset", ["hot-path", "messages", "types"])
+    let presets = [
+        "types": Workload.ofTypes, "messages": Workload.ofMessages, "scripts": Workload.ofScripts,
+    ]
+    let preset = try arguments.choice("--preset", ["hot-path", "messages", "scripts", "types"])
     let peers = try Peer.all(arguments)
     guard peers.count >= 2 else { throw .usage("compare wants two or more --server or --spawn") }
     guard let reference = peers.first(where: { !$0.isFloor }) else {
@@ -159,10 +162,11 @@ private func prepare(
     _ peer: Peer, _ workload: Workload, _ plan: LoadPlan, _ arguments: Arguments,
     progress: (RunProgress) -> Void
 ) throws(BenchmarkError) {
-    // Keys filled alike for the workload before serve this one too.
-    if workload.fill != nil && peer.filledWith == workload.fill { return }
     var plan = plan
     plan.endpoint = peer.endpoint
+    try loadScript(workload, plan)
+    // Keys filled alike for the workload before serve this one too.
+    if workload.fill != nil && peer.filledWith == workload.fill { return }
     let isFresh = peer.isSpawned && !peer.isUsed
     if !isFresh && (peer.isSpawned || arguments.has("--flush")) {
         var client = try ControlClient.connect(peer.endpoint, greeting: plan.greeting)

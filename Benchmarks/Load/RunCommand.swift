@@ -58,6 +58,7 @@ private func runOnce(_ arguments: Arguments) throws(BenchmarkError) {
         plan.operationsPerSecond = try arguments.number("--rate", 0, in: 1...1e9)
     }
 
+    try loadScript(workload, plan)
     if arguments.has("--fill"), let command = workload.fill {
         try fill(plan, command) { progress.show("fill", $0) }
     }
@@ -89,6 +90,13 @@ private func runOnce(_ arguments: Arguments) throws(BenchmarkError) {
     if measurement.operations == 0 {
         throw .measurement("nothing was answered in the measured time")
     }
+}
+
+/// Loads the script that a workload names by its digest.
+func loadScript(_ workload: Workload, _ plan: LoadPlan) throws(BenchmarkError) {
+    guard let script = workload.script else { return }
+    var client = try ControlClient.connect(plan.endpoint, greeting: plan.greeting)
+    _ = try client.command(["SCRIPT", "LOAD", script])
 }
 
 /// Sends `command` once for every key of the plan's key space, in order.
@@ -192,7 +200,7 @@ private func printRun(_ workload: Workload, _ plan: LoadPlan, _ measurement: Mea
 
 let workloadsSubcommand = Subcommand(
     name: "workloads", summary: "lists the named workloads",
-    description: "Prints each name, what it does, its commands, and what fills the key space.",
+    description: "Prints each name, what it does, its commands, what fills the key space, its script.",
     options: [],
     run: { (_) throws(BenchmarkError) in
         for workload in Workload.all {
@@ -202,6 +210,7 @@ let workloadsSubcommand = Subcommand(
                 print(padded("", 16) + weight + command.text)
             }
             if let fill = workload.fill { print(padded("", 16) + "fill: " + fill) }
+            if let script = workload.script { print(padded("", 16) + "script: " + script) }
         }
     })
 

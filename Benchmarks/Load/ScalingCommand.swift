@@ -76,6 +76,7 @@ private func scaling(_ arguments: Arguments) throws(BenchmarkError) {
             _ = try client.command(["FLUSHALL"])
             var filling = plan
             filling.endpoint = peer.endpoint
+            try loadScript(workload, filling)
             if let command = workload.fill {
                 try fill(filling, command) { progress.show("fill \(peer.name)", $0) }
             }

@@ -3,6 +3,8 @@
 //  Keys of different types have different prefixes, so that workloads run one after the other on
 //  the same server without WRONGTYPE.
 
+import MartletBase
+
 /// A named mix of operations, and what must be there before they run.
 package struct Workload: Sendable {
     package let name: String
@@ -10,12 +12,18 @@ package struct Workload: Sendable {
     package let commands: [WeightedCommand]
     /// Sent once for every key of the key space before the workload; nil when nothing is needed.
     package let fill: String?
+    /// The text of a script that the commands name by its digest; nil for none.
+    package let script: String?
 
-    init(_ name: String, _ summary: String, _ command: String, fill: String? = nil) {
+    init(
+        _ name: String, _ summary: String, _ command: String, fill: String? = nil,
+        script: String? = nil
+    ) {
         self.name = name
         self.summary = summary
         commands = [WeightedCommand(command)]
         self.fill = fill
+        self.script = script
     }
 
     /// A workload of the user's own commands.
@@ -24,6 +32,7 @@ package struct Workload: Sendable {
         summary = "commands given with --command"
         self.commands = commands
         self.fill = fill
+        script = nil
     }
 
     /// GET and SET, drawn with a share of reads.
@@ -40,6 +49,7 @@ package struct Workload: Sendable {
         }
         self.commands = commands
         fill = Workload.setEveryKey
+        script = nil
     }
 
     package static let setEveryKey = "SET key:{key} {value}"
@@ -57,9 +67,29 @@ package struct Workload: Sendable {
     private static let tenKeys = (0..<10).map { _ in "key:{key}" }.joined(separator: " ")
     private static let tenFields = (0..<10).map { "field:\($0) {value:10}" }
         .joined(separator: " ")
+    private static let takeLock = "SET lock:{key} {value:16} NX PX 30000"
     private static let releaseLock =
         "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) "
         + "else return 0 end"
+
+    /// The window of `limiter`, decided by a script: time, milliseconds of the window, limit, member.
+    private static let slidingWindow =
+        "redis.call('zremrangebyscore',KEYS[1],0,ARGV[1]-ARGV[2]) "
+        + "if redis.call('zcard',KEYS[1]) < tonumber(ARGV[3]) then "
+        + "redis.call('zadd',KEYS[1],ARGV[1],ARGV[4]) "
+        + "redis.call('pexpire',KEYS[1],ARGV[2]) return 1 end return 0"
+
+    private static let loop =
+        "local sum=0 for i=1,100 do sum=sum+redis.call('incr',KEYS[1])%i end return sum"
+
+    /// The name by which EVALSHA knows a script.
+    private static func digest(_ script: String) -> String {
+        let digest = script.withView { SHA1.digest($0) }
+        return digest.indices.map { index in
+            let digits = String(digest[index], radix: 16)
+            return digits.utf8.count == 1 ? "0" + digits : digits
+        }.joined()
+    }
 
     /// A window of 500 000 operations: of 100 000 keys each has about five members in it.
     private static let limiter =
@@ -75,6 +105,9 @@ package struct Workload: Sendable {
 
     /// Names of those that stand for messages.
     package static let ofMessages = ["xadd", "xrange", "stream-group"]
+
+    /// Names of those that stand for scripts.
+    package static let ofScripts = ["set-evalsha", "set-eval", "limiter-script", "loop-script"]
 
     /// An entry of one of 100 000 streams on its way: added, read, acknowledged. Its ID is the number
     /// of the operation, so that it is known without a reply, and so is the stream, so that no two
@@ -140,8 +173,20 @@ package struct Workload: Sendable {
             "stream-group", "XADD, XREADGROUP and XACK of an entry", streamGroup,
             fill: "XGROUP CREATE jobs:{seq:00000} workers $ MKSTREAM"),
         Workload(
-            "lock", "SET and a script that releases the lock",
-            "SET lock:{key} {value:16} ; EVAL \"\(releaseLock)\" 1 lock:{samekey} {value:16}"),
+            "set-evalsha", "SET of a lock and a script, by its digest, that releases it",
+            "\(takeLock) ; EVALSHA \(digest(releaseLock)) 1 lock:{samekey} {value:16}",
+            script: releaseLock),
+        Workload(
+            "set-eval", "the same with the script's text",
+            "\(takeLock) ; EVAL \"\(releaseLock)\" 1 lock:{samekey} {value:16}"),
+        Workload(
+            "limiter-script", "a sliding window in a script of four calls",
+            "EVALSHA \(digest(slidingWindow)) 1 limiter:{key} {seq:1000000500000} 500000 100 "
+                + "{seq:1000000500000}",
+            script: slidingWindow),
+        Workload(
+            "loop-script", "a script that calls INCR a hundred times",
+            "EVALSHA \(digest(loop)) 1 counter:{key}", script: loop),
         Workload("publish", "PUBLISH to a channel nobody listens to", "PUBLISH channel {value}"),
     ]
 }

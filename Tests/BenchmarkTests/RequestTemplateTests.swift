@@ -161,6 +161,19 @@ import Testing
         }
     }
 
+    @Test func `a preset's workloads are in the table`() {
+        for name in Workload.ofTypes + Workload.ofMessages + Workload.ofScripts {
+            #expect(Workload.named(name) != nil)
+        }
+    }
+
+    @Test func `a workload with a script calls it by its digest`() throws {
+        let workload = try #require(Workload.named("set-evalsha"))
+        #expect(workload.script?.hasPrefix("if redis.call('get',KEYS[1])") == true)
+        // By sha1sum.
+        #expect(workload.commands[0].text.contains(" EVALSHA ae3671744a5dbb24ea37ef607b8b10ac7856d43e 1 "))
+    }
+
     @Test func `escaping survives both ways`() throws {
         let bytes = (0...255).map { UInt8($0) }
         #expect(try unescaped(escaped(bytes)) == bytes)

@@ -16,7 +16,7 @@ SWIFT_SOURCES = Sources Tests Benchmarks Package.swift
 help:
 	@echo "make run               build and serve 127.0.0.1:$(PORT), in memory only"
 	@echo "make test              install what the tests need and run all of them"
-	@echo "make test-apps         Celery, RQ, Dramatiq and arq from PyPI run their jobs"
+	@echo "make test-apps         job queues, locks and limiters from PyPI do their work"
 	@echo "make baselines         instructions per command and bytes per key (UPDATE=1 records them)"
 	@echo "make bench             measure against Debian's redis-server"
 	@echo "make install PREFIX=   install the server under PREFIX ($(PREFIX))"
@@ -47,7 +47,7 @@ swift-tests:
 wire-tests:
 	$(PYTEST) Tests/Wire
 
-# Job queues from PyPI, against Martlet and against redis-server 7.0, which shows that the tests are right.
+# Job queues, locks and limiters from PyPI, against Martlet and against redis-server 7.0, which shows that the tests are right.
 test-apps: build
 	Tests/Apps/install
 	MARTLET_BINARY=.build/release/martlet .venv-apps/bin/python -m pytest -p no:cacheprovider -q -rs Tests/Apps
@@ -100,6 +100,7 @@ soak: build
 	.venv/bin/python Tests/Wire/fan_out.py --seconds 120
 	.venv/bin/python Tests/Wire/kill_cycles.py --cycles 200
 	.venv/bin/python Tests/Wire/kill_cycles.py --cycles 60 --fsync everysec
+	.venv/bin/python Tests/Wire/runaway_scripts.py
 	.venv/bin/python Tests/Wire/soak.py --minutes $(MINUTES)
 
 # The package's own tests, and then a share of the wire tests against the server that they built.

@@ -1,4 +1,4 @@
-"""Servers for the job queues: Martlet, and redis-server 7.0, which shows that the tests are right.
+"""Servers for job queues, locks and limiters: Martlet, and redis-server 7.0, which shows that the tests are right.
 
 A test that needs Lua scripts says so (`needs_scripts`). On a server without EVAL it is skipped with that
 reason; on one that has it the command counters are asked whether the test told the truth, so that nothing

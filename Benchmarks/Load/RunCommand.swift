@@ -200,7 +200,8 @@ private func printRun(_ workload: Workload, _ plan: LoadPlan, _ measurement: Mea
 
 let workloadsSubcommand = Subcommand(
     name: "workloads", summary: "lists the named workloads",
-    description: "Prints each name, what it does, its commands, what fills the key space, its script.",
+    description:
+        "Prints each name, what it does, its commands, what fills the key space, its script.",
     options: [],
     run: { (_) throws(BenchmarkError) in
         for workload in Workload.all {

@@ -171,7 +171,9 @@ import Testing
         let workload = try #require(Workload.named("set-evalsha"))
         #expect(workload.script?.hasPrefix("if redis.call('get',KEYS[1])") == true)
         // By sha1sum.
-        #expect(workload.commands[0].text.contains(" EVALSHA ae3671744a5dbb24ea37ef607b8b10ac7856d43e 1 "))
+        #expect(
+            workload.commands[0].text.contains(
+                " EVALSHA ae3671744a5dbb24ea37ef607b8b10ac7856d43e 1 "))
     }
 
     @Test func `escaping survives both ways`() throws {

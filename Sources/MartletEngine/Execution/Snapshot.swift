@@ -1,5 +1,6 @@
-//  A snapshot of all keys, and all function libraries, at one point in time, without a fork and without a pause: begun with all
-//  shards held for an instant, then walked in short holds on a thread of its caller's.
+//  A snapshot of all keys and function libraries at one point in time, without a fork and without a
+//  pause: begun with all shards held for an instant, then walked in short holds on a thread of its
+//  caller's.
 //
 //      let snapshot = Snapshot.begin(state, encoder: encoder) { log.beginIncrement() }
 //      let isWhole = snapshot?.walk { database, records in file.append(records) }

@@ -1831,7 +1831,9 @@ def lua_call(rng: random.Random) -> str:
     return rng.choice(["redis.setresp(3) ", "redis.setresp(2) ", "", ""]) + rng.choice([
         "return redis.call(unpack(ARGV))", "return redis.pcall(unpack(ARGV))",
         "local r = redis.pcall(unpack(ARGV)) return {type(r), r}",
-        "local r = redis.pcall(unpack(ARGV)) if type(r) == 'table' then return {#r, r.err or r.ok or 0} end return r",
+        # Not its length: of a table with holes, as RESP3's nulls leave them, nobody promises that.
+        "local r = redis.pcall(unpack(ARGV)) if type(r) ~= 'table' then return r end "
+        "local n = 0 for _ in pairs(r) do n = n + 1 end return {n, r.err or r.ok or 0}",
         "local ok, r = pcall(redis.call, unpack(ARGV)) return {tostring(ok), r}",
         # Of a table with two fields nobody promises the order.
         "local r = redis.pcall(unpack(ARGV)) return type(r) == 'table' and r.err or cjson.encode(r)",

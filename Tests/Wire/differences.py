@@ -523,6 +523,7 @@ def words_of_scripts(command: Command, ours: Reply, theirs: Reply) -> bool:
         return False
     text = render(ours).replace("This Redis command", "This Valkey command")
     text = text.replace("Unknown Redis command", "Unknown command").replace("calling Redis command", "calling command")
+    text = text.replace("for this redis lib call", "for this call")
     return re.sub(r"script: \w+, on @user_", "script: on @user_", text) == render(theirs)
 
 

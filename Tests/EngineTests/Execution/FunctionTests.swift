@@ -19,20 +19,6 @@ import Testing
             + "function(keys, args) \(body) end)"
     }
 
-    /// Runs a request, which may have to rest on a machine that is slow.
-    @discardableResult
-    private func run(
-        _ server: CommandHarness, _ client: HarnessClient, _ arguments: String...
-    ) -> Reply? {
-        client.send(HarnessClient.request(arguments.map { Array($0.utf8) }))
-        return client.wait == nil ? client.replies().first : finish(server, client)
-    }
-
-    private func finish(_ server: CommandHarness, _ client: HarnessClient) -> Reply? {
-        for _ in 0..<100_000 where client.wait?.outcome == .waiting { server.continueScript() }
-        return client.endWait()
-    }
-
     @Test func `a function gets keys and arguments, and keeps what it remembers`() {
         let server = server()
         let client = server.client()
@@ -44,23 +30,23 @@ import Testing
                 return {calls, keys[1], args[1], #keys, #args}
             end)
             """
-        #expect(run(server, client, "FUNCTION", "LOAD", text) == .bulk("lib"))
+        #expect(client.runToEnd("FUNCTION", "LOAD", text) == .bulk("lib"))
         for call in 1...3 {
             #expect(
-                run(server, client, "FCALL", "f", "1", "k", "a")
+                client.runToEnd("FCALL", "f", "1", "k", "a")
                     == .array([
                         .integer(Int64(call)), .bulk("k"), .bulk("a"), .integer(1), .integer(1),
                     ]))
         }
         #expect(
-            run(server, client, "FCALL", "F", "0")
+            client.runToEnd("FCALL", "F", "0")
                 == .array([.integer(4)]), "names are the same in any case")
     }
 
     @Test func `a library that is refused changes nothing`() {
         let server = server()
         let client = server.client()
-        run(server, client, "FUNCTION", "LOAD", library("one", "f", "return 1"))
+        client.runToEnd("FUNCTION", "LOAD", library("one", "f", "return 1"))
         let changes = server.changes
         for (text, error) in [
             (library("one", "g", "return 2"), "ERR Library 'one' already exists"),
@@ -75,11 +61,11 @@ import Testing
                     + "nonexistent global variable 'error'"
             ),
         ] {
-            let reply = run(server, client, "FUNCTION", "LOAD", text)
+            let reply = client.runToEnd("FUNCTION", "LOAD", text)
             #expect(reply?.text?.hasPrefix(error) == true, "\(String(describing: reply))")
         }
-        #expect(run(server, client, "FCALL", "f", "0") == .integer(1))
-        #expect(run(server, client, "FCALL", "g", "0") == .error("ERR Function not found"))
+        #expect(client.runToEnd("FCALL", "f", "0") == .integer(1))
+        #expect(client.runToEnd("FCALL", "g", "0") == .error("ERR Function not found"))
         #expect(server.changes == changes)
         #expect(server.state.scripts.functions.functionCount == 1)
     }
@@ -95,10 +81,10 @@ import Testing
         loading.send(
             HarnessClient.request([Array("FUNCTION".utf8), Array("LOAD".utf8), Array(text.utf8)]))
         #expect(loading.wait?.outcome == .waiting)
-        #expect(run(server, other, "SET", "k", "v") == .simple("OK"))
+        #expect(other.runToEnd("SET", "k", "v") == .simple("OK"))
         other.send(HarnessClient.request(["FCALL", "f", "0"].map { Array($0.utf8) }))
         #expect(other.isParked, "scripts wait for their turn")
-        #expect(finish(server, loading) == .bulk("slow"))
+        #expect(loading.finishRest() == .bulk("slow"))
         other.resume()
         #expect(other.replies().first == .integer(1))
     }
@@ -110,12 +96,12 @@ import Testing
         let request = HarnessClient.request([Array("FUNCTION".utf8), Array("LOAD".utf8), text])
         loading.send(request)
         #expect(
-            finish(server, loading)
+            loading.finishRest()
                 == .error("ERR Error registering functions: ERR FUNCTION LOAD timeout"))
         loading.send(request)
-        #expect(run(server, server.client(), "FUNCTION", "KILL") == .simple("OK"))
+        #expect(server.client().runToEnd("FUNCTION", "KILL") == .simple("OK"))
         #expect(
-            finish(server, loading)
+            loading.finishRest()
                 == .error(
                     "ERR Error registering functions: ERR Function killed by user with FUNCTION KILL."
                 ))
@@ -130,25 +116,25 @@ import Testing
             ["FUNCTION", "LOAD", library("other", "g", "return 3")], ["FCALL", "g", "0"],
         ] { client.run(command) }
         #expect(
-            run(server, client, "EXEC")
+            client.runToEnd("EXEC")
                 == .array([
                     .bulk("lib"), .integer(1), .simple("OK"), .error("ERR Function not found"),
                     .bulk("other"), .integer(3),
                 ]))
-        #expect(run(server, client, "GET", "k") == .bulk("1"))
+        #expect(client.runToEnd("GET", "k") == .bulk("1"))
     }
 
     @Test func `a snapshot has the libraries of its point in time`() {
         let server = server()
         let client = server.client()
         let first = library("lib", "f", "return 1")
-        run(server, client, "FUNCTION", "LOAD", first)
+        client.runToEnd("FUNCTION", "LOAD", first)
         struct Nothing: SnapshotEncoder {
             func encode(_ entry: Entry, into buffer: inout ByteBuffer) {}
         }
         let snapshot = Snapshot.begin(server.state, encoder: Nothing())
-        run(server, client, "FUNCTION", "LOAD", "REPLACE", library("lib", "f", "return 2"))
-        run(server, client, "FUNCTION", "LOAD", library("later", "g", "return 2"))
+        client.runToEnd("FUNCTION", "LOAD", "REPLACE", library("lib", "f", "return 2"))
+        client.runToEnd("FUNCTION", "LOAD", library("later", "g", "return 2"))
         #expect(snapshot?.libraries == [Bytes(first)])
         _ = snapshot?.walk { _, _ in true }
     }
@@ -156,13 +142,13 @@ import Testing
     @Test func `what went leaves nothing in the interpreter`() throws {
         let server = server()
         let client = server.client()
-        run(server, client, "FUNCTION", "LOAD", library("stays", "stays", "return 1"))
+        client.runToEnd("FUNCTION", "LOAD", library("stays", "stays", "return 1"))
         let interpreter = try server.state.scripts.interpreter(function: true)
         func load(_ number: Int) {
             let body = "return '\(String(repeating: "x", count: 10_000))\(number)'"
-            run(server, client, "FUNCTION", "LOAD", "REPLACE", library("lib", "f", body))
+            client.runToEnd("FUNCTION", "LOAD", "REPLACE", library("lib", "f", body))
             // Refused when it has registered its function.
-            run(server, client, "FUNCTION", "LOAD", library("bad", "b", body) + " x = 1")
+            client.runToEnd("FUNCTION", "LOAD", library("bad", "b", body) + " x = 1")
         }
         func settledBytes() -> Int {
             for _ in 0..<2 { while !interpreter.runtime.collect(kilobytes: 1024) {} }
@@ -172,7 +158,7 @@ import Testing
         let before = settledBytes()
         for number in 1...200 { load(number) }
         #expect(settledBytes() < before + 64 * 1024)
-        #expect(run(server, client, "FUNCTION", "FLUSH") == .simple("OK"))
+        #expect(client.runToEnd("FUNCTION", "FLUSH") == .simple("OK"))
         #expect(server.state.scripts.report.libraryInterpreterBytes == 0)
     }
 
@@ -195,7 +181,7 @@ import Testing
         #expect(replay.errors.count == 1)
         #expect(replay.errors.first == "ERR Library not found")
         let client = server.client()
-        #expect(run(server, client, "FCALL", "f", "0") == .integer(7))
-        #expect(run(server, client, "GET", "k") == .bulk("v"))
+        #expect(client.runToEnd("FCALL", "f", "0") == .integer(7))
+        #expect(client.runToEnd("GET", "k") == .bulk("v"))
     }
 }

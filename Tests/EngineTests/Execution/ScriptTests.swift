@@ -17,20 +17,6 @@ import Testing
         return ("key", other ?? "")
     }
 
-    /// Runs a request with a script, which may have to rest on a machine that is slow.
-    private func run(
-        _ server: CommandHarness, _ client: HarnessClient, _ arguments: String...
-    ) -> Reply? {
-        client.send(HarnessClient.request(arguments.map { Array($0.utf8) }))
-        return client.wait == nil ? client.replies().first : finish(server, client)
-    }
-
-    /// Runs a script that rests to its end.
-    private func finish(_ server: CommandHarness, _ client: HarnessClient) -> Reply? {
-        for _ in 0..<100_000 where client.wait?.outcome == .waiting { server.continueScript() }
-        return client.endWait()
-    }
-
     // MARK: Values
 
     @Test func `values become replies by the rules of Redis`() {
@@ -38,19 +24,18 @@ import Testing
         let client = server.client()
         let script = "return {1, 2.9, 'text', true, false, {ok='fine'}, {1, {2}}, nil, 9}"
         #expect(
-            run(server, client, "EVAL", script, "0")
+            client.runToEnd("EVAL", script, "0")
                 == .array([
                     .integer(1), .integer(2), .bulk("text"), .integer(1), .null, .simple("fine"),
                     .array([.integer(1), .array([.integer(2)])]),
                 ]))
-        #expect(run(server, client, "EVAL", "return", "0") == .null)
-        #expect(run(server, client, "EVAL", "return 1, 2", "0") == .integer(1))
-        #expect(run(server, client, "EVAL", "return {err='MY text'}", "0") == .error("MY text"))
-        #expect(run(server, client, "EVAL", "return {double=1.5}", "0") == .bulk("1.5"))
+        #expect(client.runToEnd("EVAL", "return", "0") == .null)
+        #expect(client.runToEnd("EVAL", "return 1, 2", "0") == .integer(1))
+        #expect(client.runToEnd("EVAL", "return {err='MY text'}", "0") == .error("MY text"))
+        #expect(client.runToEnd("EVAL", "return {double=1.5}", "0") == .bulk("1.5"))
         #expect(
-            run(
-                server, client, "EVAL", "return {#KEYS, #ARGV, KEYS[2], ARGV[1]}", "2", "a", "b",
-                "c")
+            client.runToEnd(
+                "EVAL", "return {#KEYS, #ARGV, KEYS[2], ARGV[1]}", "2", "a", "b", "c")
                 == .array([.integer(2), .integer(1), .bulk("b"), .bulk("c")]))
     }
 
@@ -59,27 +44,27 @@ import Testing
         let client = server.client(isRESP3: true)
         client.run("HSET", "h", "f", "v")
         let script = "redis.setresp(3) return redis.call('HGETALL', KEYS[1])"
-        #expect(run(server, client, "EVAL", script, "1", "h") == .map([.bulk("f"), .bulk("v")]))
-        #expect(run(server, client, "EVAL", "redis.setresp(3) return true", "0") == .boolean(true))
-        #expect(run(server, client, "EVAL", "return true", "0") == .integer(1))
-        #expect(run(server, client, "EVAL", "return {double=0.1}", "0") == .double("0.1"))
-        #expect(run(server, client, "EVAL", "return {big_number='12'}", "0") == .bigNumber("12"))
-        #expect(run(server, client, "EVAL", "return {set={a=true}}", "0") == .set([.bulk("a")]))
+        #expect(client.runToEnd("EVAL", script, "1", "h") == .map([.bulk("f"), .bulk("v")]))
+        #expect(client.runToEnd("EVAL", "redis.setresp(3) return true", "0") == .boolean(true))
+        #expect(client.runToEnd("EVAL", "return true", "0") == .integer(1))
+        #expect(client.runToEnd("EVAL", "return {double=0.1}", "0") == .double("0.1"))
+        #expect(client.runToEnd("EVAL", "return {big_number='12'}", "0") == .bigNumber("12"))
+        #expect(client.runToEnd("EVAL", "return {set={a=true}}", "0") == .set([.bulk("a")]))
     }
 
     @Test func `no text of a script breaks the framing`() {
         let server = CommandHarness()
         let client = server.client()
-        #expect(run(server, client, "EVAL", "return {ok='a\\r\\n:1'}", "0") == .simple("a  :1"))
-        #expect(run(server, client, "EVAL", "return {err='a\\r\\n:1'}", "0") == .error("a  :1"))
-        #expect(run(server, client, "EVAL", "return {ok='a\\0b'}", "0") == .simple("a"))
+        #expect(client.runToEnd("EVAL", "return {ok='a\\r\\n:1'}", "0") == .simple("a  :1"))
+        #expect(client.runToEnd("EVAL", "return {err='a\\r\\n:1'}", "0") == .error("a  :1"))
+        #expect(client.runToEnd("EVAL", "return {ok='a\\0b'}", "0") == .simple("a"))
         client.speakRESP3()
         #expect(
-            run(server, client, "EVAL", "return {big_number='1\\r\\n:1'}", "0")
+            client.runToEnd("EVAL", "return {big_number='1\\r\\n:1'}", "0")
                 == .bigNumber("1  :1"))
         let verbatim = "return {verbatim_string={format='\\r\\n', string='x'}}"
         #expect(
-            run(server, client, "EVAL", verbatim, "0") == .verbatim(format: "   ", Array("x".utf8)))
+            client.runToEnd("EVAL", verbatim, "0") == .verbatim(format: "   ", Array("x".utf8)))
     }
 
     // MARK: Errors
@@ -91,13 +76,13 @@ import Testing
         let script = "local a = 1\nlocal b = redis.call('INCR', KEYS[1])\nreturn b"
         let digits = script.withView { String(decoding: sha1Digits($0), as: UTF8.self) }
         #expect(
-            run(server, client, "EVAL", script, "1", "list")
+            client.runToEnd("EVAL", script, "1", "list")
                 == .error(
                     "WRONGTYPE Operation against a key holding the wrong kind of value "
                         + "script: \(digits), on @user_script:2."))
         #expect(server.state.statistics[0].errors() == ["WRONGTYPE": 1])
         #expect(
-            run(server, client, "EVAL", "local e = redis.pcall('INCR', 'list') return e.err", "0")
+            client.runToEnd("EVAL", "local e = redis.pcall('INCR', 'list') return e.err", "0")
                 == .bulk("WRONGTYPE Operation against a key holding the wrong kind of value"))
     }
 
@@ -105,13 +90,13 @@ import Testing
         let server = CommandHarness()
         let client = server.client()
         for command in ["MULTI", "WATCH', 'k", "SUBSCRIBE', 'c", "EVAL', 'return 1', '0"] {
-            let reply = run(server, client, "EVAL", "return redis.pcall('\(command)')", "0")
+            let reply = client.runToEnd("EVAL", "return redis.pcall('\(command)')", "0")
             #expect(reply == .error("ERR This Redis command is not allowed from script"))
         }
-        #expect(run(server, client, "EVAL", "return redis.call('BLPOP', 'k', '0')", "0") == .null)
+        #expect(client.runToEnd("EVAL", "return redis.call('BLPOP', 'k', '0')", "0") == .null)
         let write = "return redis.pcall('SET', 'k', '1')"
         #expect(
-            run(server, client, "EVAL_RO", write, "0")
+            client.runToEnd("EVAL_RO", write, "0")
                 == .error("ERR Write commands are not allowed from read-only scripts."))
         #expect(client.run("EXISTS", "k") == .integer(0))
     }
@@ -133,7 +118,7 @@ import Testing
         reader.send(HarnessClient.request(["GET", key].map { Array($0.utf8) }))
         #expect(reader.isParked)
         #expect(server.client().run("SCRIPT", "KILL")?.text?.hasPrefix("UNKILLABLE") == true)
-        #expect(finish(server, client) == .integer(2))
+        #expect(client.finishRest() == .integer(2))
         reader.resume()
         #expect(reader.replies() == [.bulk("2")])
         #expect(server.state.claimLine.waitingCount == 0)
@@ -148,13 +133,13 @@ import Testing
         let waiting = server.client()
         waiting.send(HarnessClient.request(["INCR", key].map { Array($0.utf8) }))
         #expect(waiting.isParked)
-        #expect(finish(server, client) == .integer(1))
+        #expect(client.finishRest() == .integer(1))
         server.state.set(.loading, true)
         waiting.resume()
         #expect(waiting.replies().first?.text?.hasPrefix("LOADING") == true)
         server.state.set(.loading, false)
         #expect(server.state.claimLine.waitingCount == 0)
-        #expect(run(server, server.client(), "EVAL", "return 2", "0") == .integer(2))
+        #expect(server.client().runToEnd("EVAL", "return 2", "0") == .integer(2))
     }
 
     @Test func `keys that were not declared are as safe`() {
@@ -164,10 +149,10 @@ import Testing
             "redis.call('SET', KEYS[1], 1) redis.call('SET', '\(other)', 2) "
             + "return redis.call('MGET', KEYS[1], '\(other)')"
         #expect(
-            run(server, server.client(), "EVAL", script, "1", key)
+            server.client().runToEnd("EVAL", script, "1", key)
                 == .array([.bulk("1"), .bulk("2")]))
         #expect(
-            run(server, server.client(), "EVAL", "return #redis.call('KEYS', '*')", "0")
+            server.client().runToEnd("EVAL", "return #redis.call('KEYS', '*')", "0")
                 == .integer(2))
         #expect(server.client().run("GET", other) == .bulk("2"))
         let isBusy = server.state.claimLine.isBusy.load(ordering: .relaxed)
@@ -183,7 +168,7 @@ import Testing
         server.continueScript()
         #expect(server.client().run("SCRIPT", "KILL") == .simple("OK"))
         #expect(
-            finish(server, client)?.text?.hasPrefix(
+            client.finishRest()?.text?.hasPrefix(
                 "ERR Script killed by user with SCRIPT KILL. script: ") == true)
         #expect(
             server.client().run("SCRIPT", "KILL")
@@ -224,7 +209,7 @@ import Testing
         #expect(waiting.run("EVAL", "return 1", "0") == .error(busy))
         #expect(waiting.run("PING") == .simple("PONG"))
         waiting.run("SCRIPT", "KILL")
-        _ = finish(server, client)
+        _ = client.finishRest()
         #expect(waiting.run("GET", "key") == .null)
     }
 
@@ -240,7 +225,7 @@ import Testing
         client.run("INCR", "key")
         client.send(HarnessClient.request([Array("EXEC".utf8)]))
         #expect(client.wait?.outcome == .waiting)
-        guard case .array(let replies) = finish(server, client) else {
+        guard case .array(let replies) = client.finishRest() else {
             return #expect(Bool(false), "EXEC replies with an array")
         }
         #expect(replies.count == 4 && replies[0] == .simple("OK") && replies[1] == .integer(2))
@@ -259,7 +244,7 @@ import Testing
         let script =
             "redis.call('SET', KEYS[1], 1) redis.call('RPUSH', KEYS[2], 'a', 'b') "
             + "return redis.call('LLEN', KEYS[2])"
-        #expect(run(server, server.client(), "EVAL", script, "2", "key", "list") == .integer(2))
+        #expect(server.client().runToEnd("EVAL", script, "2", "key", "list") == .integer(2))
         #expect(waiting.wait?.outcome == .served)
         #expect(waiting.endWait() == .array([.bulk("list"), .bulk("a")]))
         watcher.run("MULTI")
@@ -274,14 +259,14 @@ import Testing
         let loaded = client.run("SCRIPT", "LOAD", "return ARGV[1]")
         guard case .bulk(let digits) = loaded else { return #expect(Bool(false)) }
         let name = String(decoding: digits, as: UTF8.self)
-        #expect(run(server, client, "EVALSHA", name, "0", "a") == .bulk("a"))
-        #expect(run(server, client, "EVALSHA", name.uppercased(), "0", "b") == .bulk("b"))
+        #expect(client.runToEnd("EVALSHA", name, "0", "a") == .bulk("a"))
+        #expect(client.runToEnd("EVALSHA", name.uppercased(), "0", "b") == .bulk("b"))
         #expect(client.run("SCRIPT", "SHOW", name) == .bulk("return ARGV[1]"))
         #expect(
             client.run("SCRIPT", "EXISTS", name, "x") == .array([.integer(1), .integer(0)]))
         #expect(client.run("SCRIPT", "FLUSH") == .simple("OK"))
         #expect(
-            run(server, client, "EVALSHA", name, "0")
+            client.runToEnd("EVALSHA", name, "0")
                 == .error("NOSCRIPT No matching script. Please use EVAL."))
     }
 
@@ -292,14 +277,14 @@ import Testing
             return #expect(Bool(false))
         }
         for number in 0..<(ScriptCache.evaluatedMax + 10) {
-            #expect(run(server, client, "EVAL", "return \(number)", "0") == .integer(Int64(number)))
-            _ = run(server, client, "EVAL", "return 0", "0")
+            #expect(client.runToEnd("EVAL", "return \(number)", "0") == .integer(Int64(number)))
+            _ = client.runToEnd("EVAL", "return 0", "0")
         }
         #expect(server.state.scripts.report.scriptCount == ScriptCache.evaluatedMax + 1)
         let evicted = server.state.scripts.evictedCount.load(ordering: .relaxed)
         #expect(evicted == 10)
         let name = String(decoding: digits, as: UTF8.self)
-        #expect(run(server, client, "EVALSHA", name, "0") == .bulk("kept"))
+        #expect(client.runToEnd("EVALSHA", name, "0") == .bulk("kept"))
         let first = "return 1".withView { String(decoding: sha1Digits($0), as: UTF8.self) }
         let zero = "return 0".withView { String(decoding: sha1Digits($0), as: UTF8.self) }
         #expect(

@@ -229,6 +229,20 @@ final class HarnessClient {
         return replies().first
     }
 
+    /// Runs a request to its end, which may have to rest in between, on a machine that is slow.
+    @discardableResult
+    func runToEnd(_ arguments: String...) -> Reply? {
+        send(Self.request(arguments.map { Array($0.utf8) }))
+        return wait == nil ? replies().first : finishRest()
+    }
+
+    /// Runs a script that rests to its end.
+    @discardableResult
+    func finishRest() -> Reply? {
+        for _ in 0..<100_000 where wait?.outcome == .waiting { server.continueScript() }
+        return endWait()
+    }
+
     /// The replies that have arrived since the last call, which must be whole ones.
     func replies() -> [Reply] {
         var reader = ReplyReader(output)

@@ -42,6 +42,24 @@ redis8 = shared_server("redis8")
 valkey9 = shared_server("valkey9")
 
 
+@pytest.fixture(scope="module", name="servers")
+def server_and_oracle():
+    """A server and Redis 8.2, both a module's own: what has no key, such as a script, stays behind in them."""
+    pair = start_or_skip(MARTLET), start_or_skip("redis8")
+    yield pair
+    for server in pair:
+        server.stop()
+
+
+@pytest.fixture
+def server():
+    """A server with one loop, a test's own, which serves in the end. Files with other wants have their own fixture."""
+    started = Server(MARTLET, "--io-threads", "1")
+    yield started
+    started.assert_serves()
+    started.stop()
+
+
 @pytest.fixture(autouse=True)
 def keeps_serving(request: pytest.FixtureRequest):
     """Whatever a test did to the shared server, it must still serve; a dead one is started anew."""

@@ -89,9 +89,7 @@ def free_keys(server: Server, script: str) -> list[str]:
     names = [f"other{number}" for number in range(4 * SHARDS_ASKED)]
     with server.connect() as client:
         client.ok("MSET", *(word for name in names for word in (name, "x" * 64)))
-    runner = server.connect()
-    runner.send("EVAL", script, "1", "held")
-    time.sleep(0.05)
+    runner = server.begin("EVAL", script, "1", "held")
     free = []
     for name in names:
         with server.connect(timeout=0.1) as probe:

@@ -129,6 +129,17 @@ class Server:
     def connect(self, protocol: int = 2, timeout: float = 20.0) -> Connection:
         return Connection(self.address, protocol, timeout)
 
+    def begin(self, *command: str) -> Connection:
+        """A client, the only one that waits, whose command waits: for a key, or as a script beyond its first slice."""
+        client = self.connect()
+        client.send(*command)
+        deadline = time.monotonic() + 10
+        with self.connect() as other:
+            while b"\r\nblocked_clients:1\r\n" not in other.ok("INFO", "clients"):
+                assert time.monotonic() < deadline, command
+                time.sleep(0.001)
+        return client
+
     def assert_serves(self) -> None:
         """Fails, with the end of the log, unless a new client gets its PONG."""
         try:

@@ -16,7 +16,6 @@ from conftest import start_or_skip
 from resp import Connection
 from servers import MARTLET, SHARE, Server
 
-ORACLE = "redis8"
 HEADER = "#!lua name=lib\n"
 
 
@@ -150,22 +149,6 @@ COMMANDS = [
     ("COMMAND", "GETKEYS", "FCALL", "f", "2", "a", "b", "c"), ("COMMAND", "GETKEYS", "FCALL_RO", "f", "1", "a"),
     ("COMMAND", "GETKEYSANDFLAGS", "FCALL", "f", "1", "a"), ("COMMAND", "GETKEYSANDFLAGS", "FCALL_RO", "f", "1", "a"),
 ]
-
-
-@pytest.fixture(scope="module")
-def servers():
-    pair = start_or_skip(MARTLET), start_or_skip(ORACLE)
-    yield pair
-    for server in pair:
-        server.stop()
-
-
-@pytest.fixture
-def server():
-    started = Server(MARTLET, "--io-threads", "1")
-    yield started
-    started.assert_serves()
-    started.stop()
 
 
 def both(clients: list[Connection], *command: str) -> str:
@@ -484,18 +467,6 @@ def changes(client: Connection) -> int:
 # MARK: Budgets
 
 
-def begin(server: Server, *command: str) -> Connection:
-    """A client whose command has outlasted its first slice: it waits for it as for a BLPOP."""
-    client = server.connect()
-    client.send(*command)
-    deadline = time.monotonic() + 10
-    with server.connect() as other:
-        while b"\r\nblocked_clients:1\r\n" not in other.ok("INFO", "clients"):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-    return client
-
-
 ENDLESS = library("endless", "endless", body="while true do end") + library(
     "x", "writes", body="redis.call('set', keys[1], 1) while true do end").split("\n", 1)[1]
 
@@ -503,7 +474,7 @@ ENDLESS = library("endless", "endless", body="while true do end") + library(
 def test_who_may_kill_what(server):
     with server.connect() as other:
         other.ok("FUNCTION", "LOAD", ENDLESS)
-        client = begin(server, "FCALL", "endless", "1", "held", "argument")
+        client = server.begin("FCALL", "endless", "1", "held", "argument")
         stats = other.ok("FUNCTION", "STATS")
         running = [part.value for part in stats[1].value]
         assert running[1] == b"endless" and running[4] == b"duration_ms" and running[5] >= 0
@@ -515,14 +486,14 @@ def test_who_may_kill_what(server):
         assert other.ok("FUNCTION", "STATS")[1].value is None
         assert other.call("FUNCTION", "KILL").value == b"NOTBUSY No scripts in execution right now."
 
-        client = begin(server, "EVAL", "while true do end", "0")
+        client = server.begin("EVAL", "while true do end", "0")
         assert other.call("FUNCTION", "KILL").value == (
             b"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
         assert other.ok("SCRIPT", "KILL") == b"OK"
         client.read()
 
         other.ok("CONFIG", "SET", "busy-reply-threshold", "100")
-        client = begin(server, "FCALL", "writes", "1", "held")
+        client = server.begin("FCALL", "writes", "1", "held")
         assert other.call("GET", "held").value == (
             b"BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.")
         assert other.call("FUNCTION", "LIST").value.startswith(b"BUSY ")
@@ -572,7 +543,7 @@ def test_a_text_that_never_ends_is_given_up_while_others_are_served(server, kind
 
 def test_a_load_can_be_killed(server):
     with server.connect() as other:
-        client = begin(server, "FUNCTION", "LOAD", HEADER + "while true do end")
+        client = server.begin("FUNCTION", "LOAD", HEADER + "while true do end")
         other.ok("FUNCTION", "KILL")
         assert b"FUNCTION KILL" in client.read().value
         assert other.ok("FUNCTION", "LIST") == ()

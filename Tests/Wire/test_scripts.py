@@ -12,11 +12,7 @@ import time
 
 import pytest
 
-from conftest import start_or_skip
-from resp import Connection
 from servers import MARTLET, Server
-
-ORACLE = "redis8"
 
 # Scripts and their arguments, from the number of keys on. Replies are the same on both servers, to the bytes.
 SCRIPTS = [
@@ -106,22 +102,6 @@ SCRIPTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def servers():
-    pair = start_or_skip(MARTLET), start_or_skip(ORACLE)
-    yield pair
-    for server in pair:
-        server.stop()
-
-
-@pytest.fixture
-def server():
-    started = Server(MARTLET, "--io-threads", "1")
-    yield started
-    started.assert_serves()
-    started.stop()
-
-
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_replies_are_those_of_redis(servers, protocol):
     clients = [each.connect(protocol) for each in servers]
@@ -144,18 +124,6 @@ def test_names_of_scripts(servers):
     ):
         ours, theirs = [each.connect().call(*command) for each in servers]
         assert repr(ours) == repr(theirs), command
-
-
-def begin(server: Server, script: str, *keys: str) -> Connection:
-    """A client whose script has outlasted its first slice: it waits for it as for a BLPOP."""
-    client = server.connect()
-    client.send("EVAL", script, str(len(keys)), *keys)
-    deadline = time.monotonic() + 10
-    with server.connect() as other:
-        while b"\r\nblocked_clients:1\r\n" not in other.ok("INFO", "clients"):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-    return client
 
 
 def slowest(server: Server, seconds: float, *command: str) -> float:
@@ -185,7 +153,7 @@ ENDLESS = {
 def test_others_are_served_until_an_endless_script_is_killed(server, kind):
     with server.connect() as other:
         other.call("SET", "other", "1")
-        client = begin(server, ENDLESS[kind], "held")
+        client = server.begin("EVAL", ENDLESS[kind], "1", "held")
         # One of these keys may lie where the script's does, and wait for it.
         assert any(slowest(server, 0.5, "GET", f"other{number}") < 0.05 for number in range(3))
         assert other.call("SCRIPT", "KILL").value == b"OK"
@@ -212,7 +180,7 @@ def test_a_budget_ends_what_nobody_kills(server):
 def test_who_wants_its_keys_is_told_when_it_takes_too_long(server):
     with server.connect() as other:
         other.call("CONFIG", "SET", "busy-reply-threshold", "200")
-        client = begin(server, "redis.call('set', KEYS[1], 1) while true do end", "held")
+        client = server.begin("EVAL", "redis.call('set', KEYS[1], 1) while true do end", "1", "held")
         before = time.monotonic()
         assert other.call("GET", "held").value.startswith(b"BUSY ")
         assert time.monotonic() - before < 2
@@ -226,8 +194,8 @@ def test_who_wants_its_keys_is_told_when_it_takes_too_long(server):
 
 def test_a_script_outlives_its_client(server):
     with server.connect() as other:
-        client = begin(
-            server, "for i = 1, 3e7 do end redis.call('set', KEYS[1], 'done') return 1", "held")
+        client = server.begin(
+            "EVAL", "for i = 1, 3e7 do end redis.call('set', KEYS[1], 'done') return 1", "1", "held")
         client.close()
         assert other.call("GET", "held").value == b"done"
 
